@@ -1,0 +1,7 @@
+//! Who holds which role on which site, and how? From stored rows to the entities of one request.
+
+mod directory;
+mod strengths;
+
+pub use directory::{Agency, AgencyStatus, Directory, MemberRole, StaffRole};
+pub use strengths::Strengths;

@@ -1,0 +1,23 @@
+//! How does a site change hands? A pure state machine: `(state, command, now) → effects | refusal`.
+//!
+//! The machine reads a [`Situation`] and returns the site as it will be, the handover it opened or ended, and the
+//! events to tell ([`Applied`]); one transaction commits them together with the revision, the audit event and the
+//! change log (`store`). It performs no input or output, reads no clock and draws no random number. Whether the actor
+//! may is not asked here: the policies answered that before (`app`), so no role name decides anything in this module.
+//!
+//! Invariants: I5 (title never moves in a partner handover, return or lapse), I13 (one open offer), I14 (a pending
+//! reclaim ends only by completion or the client's withdrawal), and, through [`crate::site::Seats`], I1 to I4.
+//! A workflow engine lost: the table of transitions is small, and it is the specification.
+
+mod command;
+mod machine;
+mod people;
+mod record;
+mod refusal;
+mod timers;
+
+pub use command::{Command, CommandName};
+pub use machine::{Acting, Applied, Event, Situation, apply, due};
+pub use record::{Consent, Handover, HandoverKind, HandoverStatus};
+pub use refusal::{Blocker, Refusal};
+pub use timers::Timers;

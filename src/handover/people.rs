@@ -1,0 +1,1 @@
+//! People: granting, changing and taking roles, and what becomes of them when a site changes hands.

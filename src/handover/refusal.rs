@@ -1,0 +1,91 @@
+//! Why a command changes nothing. A refusal is data: a stable code, and a sentence that says what to do.
+
+use serde::Serialize;
+
+use super::{CommandName, HandoverStatus};
+
+/// A command that the machine does not carry out from this state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// The state does not know this command: `409 illegal_transition`.
+    Illegal {
+        /// The state, in words, for example `self_managed`.
+        state: String,
+        /// The command.
+        command: CommandName,
+        /// What would have to be true, as a sentence.
+        because: &'static str,
+    },
+    /// What the command asks for holds already: `409 already_so`.
+    AlreadySo {
+        /// What holds already, as a sentence.
+        what: &'static str,
+    },
+    /// Another offer is open: `409 handover_already_open`.
+    AlreadyOpen,
+    /// The named handover has ended: `409 terminal:<status>`.
+    Terminal(HandoverStatus),
+    /// The named handover is not of this site, or does not exist: `404 unknown_handover`.
+    UnknownHandover,
+    /// Stored facts stand in the way: `422 blocked`.
+    Blocked(Vec<Blocker>),
+    /// The person has a role here already: `409 has_role`.
+    HasRole,
+    /// The person has no role here: `404 unknown_contributor`.
+    UnknownContributor,
+    /// The derived grant rule (domain §4.2) does not let this actor hand out, change or take this role: `403 may_not_grant`.
+    MayNotGrant {
+        /// The role in question.
+        role: String,
+    },
+    /// There is no such person-level role: `400 unknown_role`.
+    UnknownRole {
+        /// As given.
+        role: String,
+    },
+    /// A partner-side actor may not touch a person of the client's: `403 other_side`.
+    OtherSide,
+    /// The offer names the offering account itself: `422 own_account`.
+    OwnAccount,
+    /// The named agency is not registered: `404 unknown_agency`.
+    UnknownAgency,
+}
+
+/// A stored fact that keeps a handover from happening until somebody changes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Blocker {
+    /// The host plan is past due or lapsed: pay it first.
+    PlanPastDue,
+    /// The host plan cannot change hands: move the site to another plan first.
+    PlanNotTransferable,
+    /// Trust and safety froze the site: wait for the end of the freeze.
+    Frozen,
+    /// The site is in the trash: restore it first.
+    Trashed,
+    /// The platform has not verified the agency.
+    AgencyUnverified,
+    /// The agency is suspended or dissolving.
+    AgencySuspended,
+    /// The site is not published: a client is given a site that visitors can see.
+    NotPublished,
+    /// The site is on a free plan: a client is given a site on a paid plan.
+    PlanFree,
+}
+
+impl Blocker {
+    /// The code on the wire.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::PlanPastDue => "plan_past_due",
+            Self::PlanNotTransferable => "plan_not_transferable",
+            Self::Frozen => "frozen",
+            Self::Trashed => "trashed",
+            Self::AgencyUnverified => "agency_unverified",
+            Self::AgencySuspended => "agency_suspended",
+            Self::NotPublished => "not_published",
+            Self::PlanFree => "plan_free",
+        }
+    }
+}
