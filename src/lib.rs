@@ -7,7 +7,9 @@ pub mod ids;
 pub mod revision;
 pub mod time;
 
+pub mod decision;
 pub mod handover;
+pub mod policy;
 pub mod site;
 
 pub mod assignment;

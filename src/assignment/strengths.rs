@@ -1,8 +1,19 @@
 //! How much may each role do? The table behind the grant rule (domain §4.2), computed from the loaded policies.
+//!
+//! Role R may be granted by somebody with role X if R is not X, X is permitted to invite, and R may do nothing further
+//! than X may. Computed when a bundle is activated, by asking the policies themselves, so that a changed rule changes
+//! who may grant what, and no list of names can disagree with it.
 
 use std::collections::BTreeMap;
 
 use smol_str::SmolStr;
+
+use super::{Circumstances, Facts, Flags, Kind, SitePolicies};
+use crate::{
+    decision::{Fault, evaluate},
+    policy::{ActionIx, RoleIx},
+    site::Mode,
+};
 
 /// How far a role may do an action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -27,7 +38,44 @@ pub struct Strengths {
     invite: usize,
 }
 
+/// Giving up one's own role is no power over anything.
+const LEAVE: &str = "LeaveSite";
+const INVITE: &str = "InviteContributor";
+
 impl Strengths {
+    /// Asks the policies of a bundle.
+    ///
+    /// # Errors
+    /// [`Fault`] when a policy cannot be evaluated.
+    pub fn of(policies: &SitePolicies) -> Result<Self, Fault> {
+        let bundle = policies.bundle();
+        let actions: Vec<ActionIx> =
+            bundle.actions().filter(|(_, action)| action.name != LEAVE).map(|(n, _)| n).collect();
+        let invite = actions.iter().position(|action| bundle.action_name(*action) == INVITE).unwrap_or(usize::MAX);
+        let mut table = BTreeMap::new();
+        for (role, entry) in bundle.roles() {
+            let row = |payer: bool| {
+                actions.iter().map(|action| strength(policies, role, *action, payer)).collect::<Result<Vec<_>, _>>()
+            };
+            table.insert(entry.name.clone(), [row(true)?, row(false)?]);
+        }
+        let person_roles = bundle
+            .roles()
+            .filter(|(role, _)| !policies.given().contains(*role))
+            .map(|(_, entry)| entry.name.clone())
+            .collect();
+        Ok(Self { person_roles, table, invite })
+    }
+    /// A table from given rows: for each role the strengths of one order of actions (as somebody whose grantor pays,
+    /// otherwise), with the position of `InviteContributor`.
+    #[must_use]
+    pub fn from_rows(
+        person_roles: impl IntoIterator<Item = SmolStr>,
+        rows: impl IntoIterator<Item = (SmolStr, [Vec<Strength>; 2])>,
+        invite: usize,
+    ) -> Self {
+        Self { person_roles: person_roles.into_iter().collect(), table: rows.into_iter().collect(), invite }
+    }
     /// Whether a holder of `grantor` may hand out `role`. `payer` says whether people granted by this grantor would be
     /// on the payer's side, that is, whether the grantor's account holds the host plan.
     #[must_use]
@@ -65,4 +113,37 @@ impl Strengths {
     fn row(&self, role: &str, payer: bool) -> Option<&Vec<Strength>> {
         self.table.get(role).map(|[paying, other]| if payer { paying } else { other })
     }
+}
+
+/// The most that a role may do, over every mode and every state in which something becomes possible.
+fn strength(policies: &SitePolicies, role: RoleIx, action: ActionIx, payer: bool) -> Result<Strength, Fault> {
+    let bundle = policies.bundle();
+    if !bundle.bucket(action).is_some_and(|bucket| bucket.permits_everybody() || bucket.permits_some(role)) {
+        return Ok(Strength::Denied);
+    }
+    let plain = Flags::default();
+    let states = [
+        plain,
+        Flags { trashed: true, ..plain },
+        Flags { frozen: true, ..plain },
+        Flags { past_due: true, ..plain },
+        Flags { return_pending: true, reclaim_pending: true, ..plain },
+    ];
+    let mut most = Strength::Denied;
+    for mode in [Mode::SelfManaged, Mode::PartnerBuilt, Mode::PartnerManaged] {
+        for flags in states {
+            for (confirmed, strength) in [(false, Strength::Allowed), (true, Strength::Confirmed)] {
+                if strength <= most {
+                    continue;
+                }
+                let circumstances = Circumstances { confirmed, granted_by_payer: payer, ..Circumstances::favourable() };
+                let facts = Facts { mode, flags, circumstances };
+                let slice = policies.slice((Kind::User, "p"), "s", action, &[role], &facts);
+                if evaluate(bundle, &slice)?.allowed {
+                    most = strength;
+                }
+            }
+        }
+    }
+    Ok(most)
 }

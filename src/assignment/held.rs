@@ -1,0 +1,218 @@
+//! Which roles does this person hold on this site now, and how did they come by them?
+//!
+//! Rights are a union over routes: a person may be the client, an admin of the partner agency and a contributor at
+//! once. Routes that time or a suspension ended are left out here only where *everything* through them has ended (a
+//! return whose notice is over, an offer that lapsed); everything partial is the policies' to say.
+
+use serde::Serialize;
+
+use super::{Circumstances, Directory, Flags, MemberRole, SitePolicies, SiteRow, StaffRole, row::Offer};
+use crate::{
+    ids::{Account, AgencyId, Principal, StaffId, UserId},
+    policy::RoleIx,
+    site::{Mode, PlanStatus},
+    time::Timestamp,
+};
+
+/// How access is had, most direct first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Via {
+    /// The person's own seat.
+    Seat,
+    /// An invitation.
+    Contributor,
+    /// The agency that holds the seat, or an agency as such.
+    Agency,
+    /// What the agency delegated to the person on this site.
+    Grant,
+    /// A support session, or a place in platform staff.
+    Session,
+    /// Being named in an open offer.
+    NamedParty,
+}
+
+/// One role and the way it is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct HeldRole {
+    /// The role.
+    pub role: RoleIx,
+    /// How it is held.
+    pub via: Via,
+    /// It is the same on every site and makes nobody somebody on this one.
+    pub standing: bool,
+}
+
+/// Everything a person holds on a site, and the circumstances that follow from how.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Held {
+    /// In no order; a role may be there twice, by two routes.
+    pub roles: Vec<HeldRole>,
+    /// Circumstances that follow from stored rows: the rest is the request's.
+    pub circumstances: Circumstances,
+    /// The agency whose cards and invoices the person may use as their own.
+    pub agency_account: Option<AgencyId>,
+}
+
+impl SiteRow {
+    /// The site's flags now.
+    #[must_use]
+    pub fn flags(&self, directory: &Directory, now: Timestamp) -> Flags {
+        let frozen = self.frozen_until.is_some_and(|until| until.is_after(now));
+        let return_pending = self.return_at.is_some();
+        Flags {
+            agency_suspended: self
+                .agency
+                .as_ref()
+                .is_some_and(|id| !directory.agency(id).is_some_and(|agency| agency.is_active())),
+            frozen,
+            trashed: self.trashed,
+            past_due: self.plan == PlanStatus::PastDue,
+            lapsed: self.plan == PlanStatus::Lapsed,
+            handover_open: self.offer(now).is_some(),
+            settling: self.settling_until.is_some_and(|until| until.is_after(now)),
+            return_pending,
+            reclaim_pending: return_pending && self.reclaim,
+            locked: return_pending && self.locked,
+        }
+    }
+    /// The site's mode.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+    /// The offer that still waits: time alone ends one.
+    fn offer(&self, now: Timestamp) -> Option<&Offer> {
+        self.offer.as_deref().filter(|offer| now < offer.expires_at)
+    }
+    /// The notice of a return is over and only its commit is missing: nothing is left of the partner's side.
+    fn returned(&self, now: Timestamp) -> bool {
+        self.return_at.is_some_and(|at| !at.is_after(now))
+            && !self.frozen_until.is_some_and(|until| until.is_after(now))
+    }
+    /// What this principal holds here now.
+    #[must_use]
+    pub fn held(&self, principal: &Principal, policies: &SitePolicies, directory: &Directory, now: Timestamp) -> Held {
+        let mut held = Held::default();
+        match principal {
+            Principal::User(user) => self.hold_user(user, policies, directory, now, &mut held),
+            Principal::Staff(staff) => self.hold_staff(staff, policies, directory, now, &mut held),
+            Principal::Service(_) => {}
+        }
+        held
+    }
+
+    fn hold_user(
+        &self,
+        user: &UserId,
+        policies: &SitePolicies,
+        directory: &Directory,
+        now: Timestamp,
+        held: &mut Held,
+    ) {
+        let given = policies.given();
+        if self.person.as_ref() == Some(user) {
+            held.add(if self.mode == Mode::PartnerManaged { given.client } else { given.owner }, Via::Seat);
+        }
+        let returned = self.returned(now);
+        if let Some(assignment) = self.contributor(user.as_str()).filter(|row| !(returned && row.partner_side)) {
+            if let Some(role) = assignment.role {
+                held.add(role, Via::Contributor);
+            }
+            held.circumstances.partner_side = assignment.partner_side;
+            held.circumstances.granted_by_payer = assignment.granted_by_payer;
+        }
+        if let Some(agency) = self.agency.as_ref().filter(|_| !returned).and_then(|id| directory.agency(id)) {
+            match agency.member(user) {
+                Some(MemberRole::Admin) => {
+                    held.add(if self.mode == Mode::PartnerManaged { given.partner } else { given.owner }, Via::Agency);
+                    held.agency_account = Some(agency.id.clone());
+                }
+                Some(role @ (MemberRole::Member | MemberRole::Billing)) => {
+                    if role == MemberRole::Billing {
+                        held.add(given.billing, Via::Agency);
+                        held.agency_account = Some(agency.id.clone());
+                    }
+                    if let Some(rare) = &self.rare {
+                        if let Some(grant) = rare.grants.get(user) {
+                            // Billing people see a delegated site; only members work on it.
+                            if role == MemberRole::Member {
+                                held.add(given.template(grant.template), Via::Grant);
+                            }
+                            held.circumstances.grant_live = grant.expires_at.is_none_or(|end| now < end);
+                        }
+                        held.circumstances.blocked = rare.blocked.contains(user);
+                    }
+                }
+                None => {}
+            }
+        }
+        if let Some(offer) = self.offer(now) {
+            if speaks_for(user, &offer.to, directory) {
+                held.add(given.acceptor, Via::NamedParty);
+            }
+            if speaks_for(user, &offer.initiator, directory) {
+                held.add(given.initiator, Via::NamedParty);
+            }
+        }
+        if directory.is_verified_admin(user) {
+            held.roles.push(HeldRole { role: given.verified_admin, via: Via::Agency, standing: true });
+        }
+    }
+
+    fn hold_staff(
+        &self,
+        staff: &StaffId,
+        policies: &SitePolicies,
+        directory: &Directory,
+        now: Timestamp,
+        held: &mut Held,
+    ) {
+        let given = policies.given();
+        match directory.staff_role(staff) {
+            Some(StaffRole::Support) => {
+                held.add(given.support, Via::Session);
+                held.circumstances.support_session_live = self
+                    .rare
+                    .as_ref()
+                    .is_some_and(|rare| rare.sessions.iter().any(|(agent, until)| agent == staff && now < *until));
+            }
+            Some(StaffRole::TrustSafety) => held.add(given.trust_safety, Via::Session),
+            None => {}
+        }
+    }
+}
+
+impl Held {
+    fn add(&mut self, role: RoleIx, via: Via) {
+        self.roles.push(HeldRole { role, via, standing: false });
+    }
+    /// Whether the person is anybody on this site.
+    #[must_use]
+    pub fn is_somebody(&self) -> bool {
+        self.roles.iter().any(|held| !held.standing)
+    }
+    /// Whether this account's cards and invoices are the person's own here.
+    #[must_use]
+    pub fn owns(&self, user: &UserId, account: &Account) -> bool {
+        match account {
+            Account::User(own) => own == user,
+            Account::Agency(agency) => self.agency_account.as_ref() == Some(agency),
+        }
+    }
+    /// The most direct way in which one of these roles is held.
+    #[must_use]
+    pub fn via(&self, roles: impl Fn(RoleIx) -> bool) -> Option<Via> {
+        self.roles.iter().filter(|held| roles(held.role)).map(|held| held.via).min()
+    }
+}
+
+/// A person speaks for themselves and, as an admin, for an active agency.
+fn speaks_for(user: &UserId, account: &Account, directory: &Directory) -> bool {
+    match account {
+        Account::User(named) => named == user,
+        Account::Agency(agency) => directory
+            .agency(agency)
+            .is_some_and(|agency| agency.is_active() && agency.member(user) == Some(MemberRole::Admin)),
+    }
+}

@@ -1,0 +1,317 @@
+//! The sites domain on top of a policy bundle: the roles that the service itself gives, and the ready-made parts of a
+//! request's slice.
+//!
+//! A bundle becomes usable for sites here, and only if three things hold: the schema declares every role that the
+//! service gives; the slices that this module builds conform to the schema; and the index answers like the full policy
+//! set on a differential run over every action and role.
+
+use std::sync::Arc;
+
+use cedar_policy::{Context, RestrictedExpression};
+use cedar_policy_core::ast;
+
+use super::{Circumstances, Facts, Flags, Strengths};
+use crate::{
+    decision::{self, Slice, entity, entity_uid},
+    policy::{ActionIx, Bundle, Domain, Problem, Problems, RoleIx, Source},
+    site::{Mode, Template},
+};
+
+/// What a bundle must know of the sites domain.
+pub const SITES: Domain = Domain { namespace: "Sites", role_type: "Role", literal_types: &["Role", "Mode"] };
+
+/// The roles that the service gives by itself; every other role of the schema is a person-level one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the schema explains each role")]
+pub struct GivenRoles {
+    pub owner: RoleIx,
+    pub client: RoleIx,
+    pub partner: RoleIx,
+    pub builder: RoleIx,
+    pub commerce: RoleIx,
+    pub manager: RoleIx,
+    pub billing: RoleIx,
+    pub acceptor: RoleIx,
+    pub initiator: RoleIx,
+    pub verified_admin: RoleIx,
+    pub support: RoleIx,
+    pub trust_safety: RoleIx,
+}
+
+impl GivenRoles {
+    fn of(bundle: &Bundle) -> Result<Self, String> {
+        let find = |name: &str| {
+            bundle
+                .role(name)
+                .ok_or_else(|| format!("the schema's `Role` lacks `{name}`, which the service gives by itself"))
+        };
+        Ok(Self {
+            owner: find("Owner")?,
+            client: find("Client")?,
+            partner: find("Partner")?,
+            builder: find(Template::Builder.role())?,
+            commerce: find(Template::Commerce.role())?,
+            manager: find(Template::Manager.role())?,
+            billing: find("AgencyBilling")?,
+            acceptor: find("HandoverAcceptor")?,
+            initiator: find("HandoverInitiator")?,
+            verified_admin: find("VerifiedAgencyAdmin")?,
+            support: find("SupportAgent")?,
+            trust_safety: find("TrustSafety")?,
+        })
+    }
+    /// The role of a template's holders.
+    #[must_use]
+    pub const fn template(&self, template: Template) -> RoleIx {
+        match template {
+            Template::Builder => self.builder,
+            Template::Commerce => self.commerce,
+            Template::Manager => self.manager,
+        }
+    }
+    /// The parties of an offer.
+    #[must_use]
+    pub const fn parties(&self) -> [RoleIx; 2] {
+        [self.acceptor, self.initiator]
+    }
+    /// Whether the service gives this role by itself, so that no invitation can.
+    #[must_use]
+    pub fn contains(&self, role: RoleIx) -> bool {
+        [
+            self.owner,
+            self.client,
+            self.partner,
+            self.builder,
+            self.commerce,
+            self.manager,
+            self.billing,
+            self.acceptor,
+            self.initiator,
+            self.verified_admin,
+            self.support,
+            self.trust_safety,
+        ]
+        .contains(&role)
+    }
+}
+
+/// A bundle, ready to decide about sites.
+#[derive(Debug)]
+pub struct SitePolicies {
+    bundle: Bundle,
+    given: GivenRoles,
+    types: Types,
+    /// One context for each combination of circumstances, by [`Circumstances::bits`].
+    contexts: Vec<Context>,
+    strengths: Strengths,
+}
+
+#[derive(Debug)]
+struct Types {
+    user: ast::EntityType,
+    staff: ast::EntityType,
+    site: ast::EntityType,
+    modes: [(Mode, ast::EntityUID); 4],
+}
+
+/// Which kind of principal a slice is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Kind {
+    User,
+    Staff,
+}
+
+impl SitePolicies {
+    /// Builds and checks a bundle for the sites domain.
+    ///
+    /// # Errors
+    /// Everything wrong with the files (see [`Bundle::build`]), or what the sites domain misses in them.
+    pub fn load(schema: &Source, policies: &[Source]) -> Result<Arc<Self>, Problems> {
+        let bundle = Bundle::build(schema, policies, &SITES)?;
+        Self::of(bundle).map(Arc::new).map_err(|reason| Problems(vec![Problem::of_file(&schema.path, reason)]))
+    }
+
+    fn of(bundle: Bundle) -> Result<Self, String> {
+        let given = GivenRoles::of(&bundle)?;
+        let name = |name: &str| {
+            ast::EntityType::from_normalized_str(&format!("{}::{name}", SITES.namespace))
+                .map_err(|error| error.to_string())
+        };
+        let mode_type = name("Mode")?;
+        let modes = [Mode::SelfManaged, Mode::PartnerBuilt, Mode::PartnerManaged, Mode::Purged]
+            .map(|mode| (mode, entity_uid(&mode_type, mode.policy_name())));
+        let types = Types { user: name("User")?, staff: name("Staff")?, site: name("Site")?, modes };
+        let contexts =
+            (0..Circumstances::COUNT).map(|bits| context(&Circumstances::from_bits(bits))).collect::<Result<_, _>>()?;
+        let mut policies = Self { bundle, given, types, contexts, strengths: Strengths::default() };
+        policies.check()?;
+        policies.strengths = Strengths::of(&policies).map_err(|fault| fault.to_string())?;
+        Ok(policies)
+    }
+
+    /// The bundle.
+    #[must_use]
+    pub fn bundle(&self) -> &Bundle {
+        &self.bundle
+    }
+    /// The roles that the service gives by itself.
+    #[must_use]
+    pub fn given(&self) -> &GivenRoles {
+        &self.given
+    }
+    /// What each role may do at most.
+    #[must_use]
+    pub fn strengths(&self) -> &Strengths {
+        &self.strengths
+    }
+
+    /// The slice of one request.
+    #[must_use]
+    pub fn slice(&self, who: (Kind, &str), site: &str, action: ActionIx, roles: &[RoleIx], facts: &Facts) -> Slice {
+        let principal_type = match who.0 {
+            Kind::User => &self.types.user,
+            Kind::Staff => &self.types.staff,
+        };
+        let all = &self.bundle.vocabulary.roles;
+        let parents = roles
+            .iter()
+            .filter_map(|role| all.get(usize::from(role.0)))
+            .map(|role| ast::EntityUID::clone(role.uid.as_ref()));
+        let mode = self.types.modes.iter().find(|(mode, _)| *mode == facts.mode).map(|(_, uid)| uid.clone());
+        let mode = mode.unwrap_or_else(|| entity_uid(&self.types.site, ""));
+        Slice {
+            principal: entity(entity_uid(principal_type, who.1), parents, []),
+            roles: roles.to_vec(),
+            action,
+            resource: entity(entity_uid(&self.types.site, site), [], facts.flags.attributes(mode)),
+            context: self.contexts.get(usize::from(facts.circumstances.bits())).cloned().unwrap_or_else(Context::empty),
+        }
+    }
+
+    /// Conformance of what [`Self::slice`] builds, and equality of the index with the full set.
+    fn check(&self) -> Result<(), String> {
+        let mut seed = 0x9E37_79B9_7F4A_7C15_u64;
+        let modes = [Mode::SelfManaged, Mode::PartnerBuilt, Mode::PartnerManaged, Mode::Purged];
+        let roles: Vec<RoleIx> = self.bundle.roles().map(|(role, _)| role).collect();
+        for (n, (action, _)) in self.bundle.actions().enumerate() {
+            for (m, role) in roles.iter().enumerate() {
+                seed = next(seed);
+                let facts = Facts {
+                    mode: modes.get(usize::try_from(seed >> 60 & 3).unwrap_or(0)).copied().unwrap_or(Mode::Purged),
+                    flags: Flags::from_bits(low_bits(seed >> 16) & low_bits(seed >> 32)),
+                    circumstances: Circumstances::from_bits(low_bits(seed) % Circumstances::COUNT),
+                };
+                let other = roles.get((n + m) % roles.len()).copied().unwrap_or(*role);
+                let held = if m % 3 == 0 && other != *role { vec![*role, other] } else { vec![*role] };
+                let kind = if m % 5 == 0 { Kind::Staff } else { Kind::User };
+                let slice = self.slice((kind, "p"), "s", action, &held, &facts);
+                if m == 0 {
+                    slice
+                        .conforms(&self.bundle)
+                        .map_err(|error| format!("the schema does not fit the service: {error}"))?;
+                }
+                let indexed = decision::evaluate(&self.bundle, &slice).map_err(|fault| fault.to_string())?;
+                let plain = decision::evaluate_plainly(&self.bundle, &slice).map_err(|fault| fault.to_string())?;
+                if indexed.allowed != plain.allowed
+                    || !indexed.determining.iter().map(|p| &p.id).eq(plain.determining.iter().map(|p| &p.id))
+                {
+                    return Err(format!(
+                        "the index and the full policy set disagree about `{}` for `{}`: this is a defect of the service",
+                        self.bundle.action_name(action),
+                        self.bundle.role_name(*role),
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn context(circumstances: &Circumstances) -> Result<Context, String> {
+    let pairs = Circumstances::NAMES
+        .iter()
+        .zip(circumstances.values())
+        .map(|(name, value)| ((*name).to_owned(), RestrictedExpression::new_bool(value)));
+    Context::from_pairs(pairs).map_err(|error| error.to_string())
+}
+
+/// A step of Marsaglia's xorshift64: the differential run must be the same at every start.
+const fn next(mut seed: u64) -> u64 {
+    seed ^= seed << 13;
+    seed ^= seed >> 7;
+    seed ^ seed << 17
+}
+
+fn low_bits(seed: u64) -> u16 {
+    u16::try_from(seed & 0xffff).unwrap_or(0)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::sync::LazyLock;
+
+    use super::*;
+
+    /// The shipped bundle, loaded once for all tests.
+    pub(crate) static SHIPPED: LazyLock<Arc<SitePolicies>> = LazyLock::new(|| {
+        let read = |path: &std::path::Path| Source {
+            path: path.strip_prefix(env!("CARGO_MANIFEST_DIR")).unwrap().to_str().unwrap().to_owned(),
+            text: std::fs::read_to_string(path).unwrap(),
+        };
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+        let mut files = Vec::new();
+        for folder in ["roles", "seats", "handover", "guardrails"] {
+            for entry in std::fs::read_dir(root.join("policies").join(folder)).unwrap() {
+                let path = entry.unwrap().path();
+                if path.extension().is_some_and(|extension| extension == "cedar") {
+                    files.push(read(&path));
+                }
+            }
+        }
+        match SitePolicies::load(&read(&root.join("schemas/sites.cedarschema")), &files) {
+            Ok(policies) => policies,
+            Err(problems) => panic!("{problems}"),
+        }
+    });
+
+    #[test]
+    fn the_shipped_bundle_loads() {
+        assert_eq!(SHIPPED.bundle().actions().count(), 79);
+        assert_eq!(SHIPPED.strengths().person_roles().len(), 9);
+    }
+
+    #[test]
+    fn the_grant_rule_gives_the_table_of_the_domain() {
+        let strengths = SHIPPED.strengths();
+        let grants = |grantor: &str, payer: bool| -> Vec<&str> {
+            strengths
+                .person_roles()
+                .iter()
+                .map(|role| role.as_str())
+                .filter(|role| strengths.may_grant(grantor, payer, role))
+                .collect()
+        };
+        let all: Vec<&str> = strengths.person_roles().iter().map(|role| role.as_str()).collect();
+        assert_eq!(grants("Owner", true), all);
+        assert_eq!(grants("Client", false), all);
+        assert_eq!(
+            grants("Partner", true),
+            ["WebsiteManager", "WebsiteDesigner", "BillingManager", "BlogEditor", "MarketingManager", "Viewer"]
+        );
+        assert_eq!(
+            grants("CoOwner", false),
+            [
+                "WebsiteManager",
+                "WebsiteDesigner",
+                "BillingManager",
+                "BlogEditor",
+                "StoreManager",
+                "MarketingManager",
+                "Viewer"
+            ]
+        );
+        assert_eq!(grants("WebsiteManager", false), ["WebsiteDesigner", "BlogEditor", "MarketingManager", "Viewer"]);
+        assert_eq!(grants("WebsiteDesigner", false), [] as [&str; 0]);
+    }
+}

@@ -1,0 +1,131 @@
+//! May they? One request against one bundle: the only caller of Cedar's authorizer.
+//!
+//! [`evaluate`] answers from the index, [`evaluate_plainly`] from the whole policy set; they are equal, and the second
+//! is the definition of the first. Both refuse ([`Fault`]) when Cedar reports an evaluation error: Cedar itself skips a
+//! policy that errs, and a skipped forbid is a permission nobody wrote.
+//!
+//! A [`Slice`] holds all that policies may read: the principal with the roles it holds here, the resource, the action
+//! closed over its groups, and the context. Bundles are validated at slice level 1, so nothing else can be reached.
+//! Entity stores of whole sites lost: building one costs twenty times what a decision costs.
+
+mod reason;
+mod slice;
+
+pub use reason::{Restore, why_denied};
+pub use slice::{Slice, entity, entity_uid};
+
+use cedar_policy::{Authorizer, Decision, Entities, PolicySet, Request};
+use smol_str::SmolStr;
+
+use crate::policy::{Bundle, Effect, PolicyMeta};
+
+/// What the policies say, and which of them said it.
+#[derive(Debug, Clone)]
+pub struct Evaluation<'a> {
+    /// Whether some permit applied and no forbid did.
+    pub allowed: bool,
+    /// The policies that determined it: the permits that applied, or the forbids; by file and line. Empty when nothing
+    /// applied.
+    pub determining: Vec<&'a PolicyMeta>,
+}
+
+/// Why there is no answer. A fault refuses access and is never told as a deny.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// A policy could not be evaluated.
+    #[error("evaluating the policies failed: {0}")]
+    Evaluation(String),
+    /// Something the decision needs was not there, for example an action of another bundle.
+    #[error("the request is not complete: {0}")]
+    Missing(&'static str),
+}
+
+/// Decides from the policies that can bear on this action and these roles.
+///
+/// # Errors
+/// [`Fault`] when a policy errs or the slice is of another bundle.
+pub fn evaluate<'a>(bundle: &'a Bundle, slice: &Slice) -> Result<Evaluation<'a>, Fault> {
+    let bucket = bundle.bucket(slice.action).ok_or(Fault::Missing("the action is not of this bundle"))?;
+    let (request, entities) = slice.prepare(bundle)?;
+    let mut determining = Vec::new();
+    if let Some(forbids) = &bucket.forbids {
+        collect(bundle, &request, forbids, &entities, &mut determining)?;
+        if !determining.is_empty() {
+            return Ok(settle(false, determining));
+        }
+    }
+    if let Some(permits) = &bucket.unscoped {
+        collect(bundle, &request, permits, &entities, &mut determining)?;
+    }
+    for role in &slice.roles {
+        if let Some(permits) = bucket.by_role.get(role) {
+            collect(bundle, &request, permits, &entities, &mut determining)?;
+        }
+    }
+    Ok(settle(!determining.is_empty(), determining))
+}
+
+/// Decides from every policy of the bundle: the definition that [`evaluate`] must equal.
+///
+/// # Errors
+/// [`Fault`] when a policy errs or the slice is of another bundle.
+pub fn evaluate_plainly<'a>(bundle: &'a Bundle, slice: &Slice) -> Result<Evaluation<'a>, Fault> {
+    let (request, entities) = slice.prepare(bundle)?;
+    let mut determining = Vec::new();
+    let allowed = collect(bundle, &request, &bundle.all, &entities, &mut determining)?;
+    Ok(settle(allowed, determining))
+}
+
+/// Runs Cedar on one set and adds the policies that determined the answer.
+fn collect<'a>(
+    bundle: &'a Bundle,
+    request: &Request,
+    set: &PolicySet,
+    entities: &Entities,
+    determining: &mut Vec<&'a PolicyMeta>,
+) -> Result<bool, Fault> {
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that evaluates")]
+    let response = Authorizer::new().is_authorized(request, set, entities);
+    if let Some(error) = response.diagnostics().errors().next() {
+        return Err(Fault::Evaluation(error.to_string()));
+    }
+    for id in response.diagnostics().reason() {
+        determining.push(bundle.policy(id).ok_or(Fault::Missing("a policy is not of this bundle"))?);
+    }
+    Ok(response.decision() == Decision::Allow)
+}
+
+fn settle(allowed: bool, mut determining: Vec<&PolicyMeta>) -> Evaluation<'_> {
+    if determining.len() > 1 {
+        determining.sort_unstable_by(|a, b| a.path.cmp(&b.path).then(a.line.cmp(&b.line)));
+    }
+    Evaluation { allowed, determining }
+}
+
+/// Something the platform must do when it lets the request through.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, utoipa::ToSchema)]
+pub struct Obligation {
+    /// The side to tell.
+    #[schema(value_type = String)]
+    pub notify: SmolStr,
+    /// The action it is told about.
+    #[schema(value_type = String)]
+    pub action: SmolStr,
+}
+
+impl Evaluation<'_> {
+    /// What must be done when the request is let through: each side that a determining permit says is told.
+    #[must_use]
+    pub fn obligations(&self, action: &str) -> Vec<Obligation> {
+        let mut found: Vec<Obligation> = self
+            .determining
+            .iter()
+            .filter(|policy| policy.effect == Effect::Permit)
+            .filter_map(|policy| policy.notify.clone())
+            .map(|notify| Obligation { notify, action: SmolStr::new(action) })
+            .collect();
+        found.sort();
+        found.dedup();
+        found
+    }
+}

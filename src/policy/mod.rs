@@ -1,0 +1,40 @@
+//! Which rules are in force? Schema and policies as one immutable value with a fingerprint.
+//!
+//! A [`Bundle`] is built from `(path, text)` pairs, so that it does not matter whether they come from a folder, from
+//! the copies compiled into the binary, or from a test. Building it is all or nothing: parsing, strict validation
+//! without warnings, slice level 1, the house rules of [`rules`], and the action-and-role index, whose equality to the
+//! full set is checked before anybody may use it (`assignment::SitePolicies`).
+//!
+//! It knows a policy domain only as values: [`Domain`] names the schema's namespace and its role type. Nothing in here
+//! knows what a site is.
+
+mod bundle;
+mod error;
+mod index;
+mod rules;
+mod schema;
+
+pub use bundle::{Bundle, Effect, PolicyMeta};
+pub use error::{Problem, Problems};
+pub use index::Bucket;
+pub use schema::{Action, ActionIx, Role, RoleIx};
+
+/// One file of a bundle.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// Path relative to the policy or schema folder, with forward slashes: `policies/seats/owner.cedar`.
+    pub path: String,
+    /// The file's text.
+    pub text: String,
+}
+
+/// What a bundle must know of its policy domain, as values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Domain {
+    /// The schema's namespace, for example `Sites`.
+    pub namespace: &'static str,
+    /// The enumerated entity type whose members are roles, for example `Role`.
+    pub role_type: &'static str,
+    /// Entity types of which a policy may name a member: enumerations, never people or things.
+    pub literal_types: &'static [&'static str],
+}
