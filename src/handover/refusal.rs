@@ -47,6 +47,8 @@ pub enum Refusal {
     OtherSide,
     /// The offer names the offering account itself: `422 own_account`.
     OwnAccount,
+    /// The acting person is not the party whose answer this is: `403 not_a_party`.
+    NotAParty,
     /// The named agency is not registered: `404 unknown_agency`.
     UnknownAgency,
 }
