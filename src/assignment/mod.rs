@@ -4,4 +4,4 @@ mod directory;
 mod strengths;
 
 pub use directory::{Agency, AgencyStatus, Directory, MemberRole, StaffRole};
-pub use strengths::Strengths;
+pub use strengths::{Strength, Strengths};

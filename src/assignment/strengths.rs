@@ -28,6 +28,25 @@ pub struct Strengths {
 }
 
 impl Strengths {
+    /// The table from rows already computed. `actions` names the columns, `LeaveSite` not among them; a row says what
+    /// its role may do as somebody whose grantor pays, and otherwise. What a short row leaves out is denied, and
+    /// without a column `InviteContributor` nobody grants anything.
+    #[must_use]
+    pub fn from_rows(
+        actions: &[&str],
+        person_roles: Vec<SmolStr>,
+        rows: impl IntoIterator<Item = (SmolStr, [Vec<Strength>; 2])>,
+    ) -> Self {
+        let filled = |mut row: Vec<Strength>| {
+            row.resize(actions.len(), Strength::Denied);
+            row
+        };
+        Self {
+            person_roles,
+            table: rows.into_iter().map(|(role, pair)| (role, pair.map(filled))).collect(),
+            invite: actions.iter().position(|action| *action == "InviteContributor").unwrap_or(usize::MAX),
+        }
+    }
     /// Whether a holder of `grantor` may hand out `role`. `payer` says whether people granted by this grantor would be
     /// on the payer's side, that is, whether the grantor's account holds the host plan.
     #[must_use]

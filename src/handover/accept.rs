@@ -110,7 +110,7 @@ fn seat(step: &Step<'_>, accepted: Handover, client: &UserId, partner: &Agency, 
         let from = before.content_owner();
         applied.tell("TitleGranted", json!({"from": from, "to": owner, "domains": domains}));
     }
-    tell_seats(&mut applied, before, subsumed);
+    tell_seats(&mut applied, before, &subsumed);
     applied.handovers.push(accepted);
     applied
 }
@@ -126,7 +126,7 @@ fn grant_domains(site: &mut Site, from: &Account, to: &Account) -> Vec<String> {
 }
 
 /// Tells who sits where now, with what became of people on the way, and who pays if that changed.
-pub(super) fn tell_seats(applied: &mut Applied, before: &Seats, people: people::Moved) {
+pub(super) fn tell_seats(applied: &mut Applied, before: &Seats, people: &people::Moved) {
     let after = applied.site.seats.clone();
     applied.tell(
         "SeatsChanged",

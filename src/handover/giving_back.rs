@@ -194,7 +194,7 @@ fn give_back(
         Some(_) | None => site.plan.bridge_until = Some(at.plus(step.situation.timers.plan_bridge)),
     }
     applied.tell("SiteReturned", json!({"reason": reason_name(reason), "at": at, "plan": applied.site.plan}));
-    accept::tell_seats(applied, &step.site().seats, moved);
+    accept::tell_seats(applied, &step.site().seats, &moved);
 }
 
 /// A return takes effect at its deadline or earlier, never later: a late worker adds nothing to the partner's time.

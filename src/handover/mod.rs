@@ -23,6 +23,9 @@ mod refusal;
 mod step;
 mod timers;
 
+#[cfg(test)]
+pub(crate) mod tests;
+
 pub use command::{Command, CommandName};
 pub use machine::{Acting, Applied, Event, Situation, apply, due, invalidate};
 pub use people::KEEP_CEILING;
