@@ -66,15 +66,24 @@ impl Strengths {
             .collect();
         Ok(Self { person_roles, table, invite })
     }
-    /// A table from given rows: for each role the strengths of one order of actions (as somebody whose grantor pays,
-    /// otherwise), with the position of `InviteContributor`.
+    /// The table from rows already computed. `actions` names the columns, `LeaveSite` not among them; a row says what
+    /// its role may do as somebody whose grantor pays, and otherwise. What a short row leaves out is denied, and
+    /// without a column `InviteContributor` nobody grants anything.
     #[must_use]
     pub fn from_rows(
-        person_roles: impl IntoIterator<Item = SmolStr>,
+        actions: &[&str],
+        person_roles: Vec<SmolStr>,
         rows: impl IntoIterator<Item = (SmolStr, [Vec<Strength>; 2])>,
-        invite: usize,
     ) -> Self {
-        Self { person_roles: person_roles.into_iter().collect(), table: rows.into_iter().collect(), invite }
+        let filled = |mut row: Vec<Strength>| {
+            row.resize(actions.len(), Strength::Denied);
+            row
+        };
+        Self {
+            person_roles,
+            table: rows.into_iter().map(|(role, pair)| (role, pair.map(filled))).collect(),
+            invite: actions.iter().position(|action| *action == "InviteContributor").unwrap_or(usize::MAX),
+        }
     }
     /// Whether a holder of `grantor` may hand out `role`. `payer` says whether people granted by this grantor would be
     /// on the payer's side, that is, whether the grantor's account holds the host plan.

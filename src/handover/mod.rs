@@ -9,15 +9,27 @@
 //! reclaim ends only by completion or the client's withdrawal), and, through [`crate::site::Seats`], I1 to I4.
 //! A workflow engine lost: the table of transitions is small, and it is the specification.
 
+#![deny(clippy::wildcard_enum_match_arm)]
+
+mod accept;
 mod command;
+mod ending;
+mod giving_back;
 mod machine;
+mod offer;
 mod people;
 mod record;
 mod refusal;
+mod step;
 mod timers;
 
+#[cfg(test)]
+pub(crate) mod tests;
+
 pub use command::{Command, CommandName};
-pub use machine::{Acting, Applied, Event, Situation, apply, due};
+pub use machine::{Acting, Applied, Event, Situation, apply, due, invalidate};
+pub use people::KEEP_CEILING;
 pub use record::{Consent, Handover, HandoverKind, HandoverStatus};
 pub use refusal::{Blocker, Refusal};
+pub use step::describe_state;
 pub use timers::Timers;

@@ -1,1 +1,237 @@
 //! People: granting, changing and taking roles, and what becomes of them when a site changes hands.
+//!
+//! Who may hand out which role is derived, never listed (domain §4.2): a role may be given by whoever holds one that
+//! can do at least as much. That is why nobody launders "with the client's confirmation" into "yes" by inviting a
+//! friend, and why seats, which are no person-level roles, cannot be given at all (I17, I22).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::json;
+use smol_str::SmolStr;
+
+use super::{Acting, Applied, Refusal, step::Step};
+use crate::{
+    assignment::{Agency, MemberRole, Strengths},
+    ids::{Account, Principal, UserId},
+    revision::Revision,
+    site::{AgencyGrant, Contributor, Engagement, Seats, Side, Site, Template},
+};
+
+/// The most that somebody of the partner's may do and be kept by the client after a return.
+pub const KEEP_CEILING: &str = "WebsiteManager";
+
+/// Gives a person a role.
+pub(super) fn grant(step: &Step<'_>, user: &UserId, role: &SmolStr) -> Result<Applied, Refusal> {
+    known_role(step, role)?;
+    let acting = acting(step, role)?;
+    not_oneself(acting, user, role)?;
+    may_grant(step, acting, role)?;
+    step.not_stopped()?;
+    let site = step.site();
+    if site.contributors.contains_key(user) || holds_seat(&site.seats, user) {
+        return Err(Refusal::HasRole);
+    }
+    let row = Contributor {
+        role: role.clone(),
+        grantor: acting.through.clone(),
+        side: acting.side,
+        revision: step.situation.revision,
+    };
+    let mut applied = step.begin();
+    applied.tell("ContributorAdded", json!({"user": user, "after": row}));
+    applied.site.contributors.insert(user.clone(), row);
+    Ok(applied)
+}
+
+/// Gives a person another role instead: the actor must be able to give both. The changing actor answers for the row
+/// from now on; whose side the person is on stays.
+pub(super) fn change(step: &Step<'_>, user: &UserId, role: &SmolStr) -> Result<Applied, Refusal> {
+    known_role(step, role)?;
+    let old = row(step, user)?;
+    let acting = acting(step, role)?;
+    own_side(acting, old)?;
+    not_oneself(acting, user, role)?;
+    may_grant(step, acting, &old.role)?;
+    may_grant(step, acting, role)?;
+    step.not_stopped()?;
+    if old.role == *role {
+        return Err(Refusal::AlreadySo { what: "the person has this role already" });
+    }
+    let new = Contributor {
+        role: role.clone(),
+        grantor: acting.through.clone(),
+        side: old.side,
+        revision: step.situation.revision,
+    };
+    let mut applied = step.begin();
+    applied.tell("ContributorChanged", json!({"user": user, "before": old, "after": new}));
+    applied.site.contributors.insert(user.clone(), new);
+    Ok(applied)
+}
+
+/// Takes a person's role away: the actor must be able to give it.
+pub(super) fn revoke(step: &Step<'_>, user: &UserId) -> Result<Applied, Refusal> {
+    let old = row(step, user)?;
+    let acting = acting(step, &old.role)?;
+    own_side(acting, old)?;
+    may_grant(step, acting, &old.role)?;
+    step.not_stopped()?;
+    Ok(without(step, user, old))
+}
+
+/// The acting person gives up their own role, or else what their agency delegated to them. A seat is not left.
+pub(super) fn leave(step: &Step<'_>) -> Result<Applied, Refusal> {
+    let user = step.person()?;
+    let site = step.site();
+    if let Some(row) = site.contributors.get(user) {
+        step.not_stopped()?;
+        return Ok(without(step, user, row));
+    }
+    let Some(grant) = site.grants.get(user) else {
+        return Err(step.illegal("a seat is not left: use reclaim_site, release_site or resign_as_partner"));
+    };
+    step.not_stopped()?;
+    let mut applied = step.begin();
+    applied.tell("AgencyGrantChanged", json!({"user": user, "before": grant, "after": null}));
+    applied.site.grants.remove(user);
+    Ok(applied)
+}
+
+fn without(step: &Step<'_>, user: &UserId, row: &Contributor) -> Applied {
+    let mut applied = step.begin();
+    applied.tell("ContributorRemoved", json!({"user": user, "before": row}));
+    applied.site.contributors.remove(user);
+    applied
+}
+
+fn known_role(step: &Step<'_>, role: &SmolStr) -> Result<(), Refusal> {
+    if step.situation.strengths.is_person_role(role) {
+        Ok(())
+    } else {
+        Err(Refusal::UnknownRole { role: role.to_string() })
+    }
+}
+
+fn row<'a>(step: &Step<'a>, user: &UserId) -> Result<&'a Contributor, Refusal> {
+    step.site().contributors.get(user).ok_or(Refusal::UnknownContributor)
+}
+
+fn acting<'a>(step: &Step<'a>, role: &SmolStr) -> Result<&'a Acting, Refusal> {
+    step.situation.acting.ok_or_else(|| Refusal::MayNotGrant { role: role.to_string() })
+}
+
+/// The partner asks the client about the client's people.
+fn own_side(acting: &Acting, row: &Contributor) -> Result<(), Refusal> {
+    match (acting.side, row.side) {
+        (Side::Partner, Side::Client) => Err(Refusal::OtherSide),
+        (Side::Partner, Side::Partner) | (Side::Client, Side::Client | Side::Partner) => Ok(()),
+    }
+}
+
+/// Nobody gives themself anything.
+fn not_oneself(acting: &Acting, user: &UserId, role: &SmolStr) -> Result<(), Refusal> {
+    match &acting.principal {
+        Principal::User(actor) if actor == user => Err(Refusal::MayNotGrant { role: role.to_string() }),
+        Principal::User(_) | Principal::Staff(_) | Principal::Service(_) => Ok(()),
+    }
+}
+
+/// The derived grant rule, for whichever of the actor's roles carries furthest.
+fn may_grant(step: &Step<'_>, acting: &Acting, role: &SmolStr) -> Result<(), Refusal> {
+    let payer = step.site().seats.plan_holder().as_ref() == Some(&acting.through);
+    if acting.roles.iter().any(|own| step.situation.strengths.may_grant(own, payer, role)) {
+        Ok(())
+    } else {
+        Err(Refusal::MayNotGrant { role: role.to_string() })
+    }
+}
+
+/// Whether a person holds a seat by themself: a role beside it would add nothing and survive it.
+fn holds_seat(seats: &Seats, user: &UserId) -> bool {
+    match seats {
+        Seats::SelfManaged { owner } => owner == user,
+        Seats::PartnerManaged(engagement) => engagement.client == *user,
+        Seats::PartnerBuilt { .. } | Seats::Purged => false,
+    }
+}
+
+/// What became of people when seats moved, for the event to tell.
+#[derive(Debug, Default)]
+pub(super) struct Moved {
+    /// Rows that are gone, as they were.
+    pub(super) removed: BTreeMap<UserId, Contributor>,
+    /// Rows that became an agency's delegation.
+    pub(super) granted: BTreeMap<UserId, AgencyGrant>,
+    /// The partner's people who stay as the client's.
+    pub(super) kept: BTreeSet<UserId>,
+}
+
+/// A partner is seated: what its people held one by one now comes through the agency, where the client can see and
+/// block it. Admins act through the seat. A member's row becomes the widest delegation within the old role; where none
+/// fits, the row stays rather than cost somebody rights that nobody took.
+pub(super) fn subsume(site: &mut Site, client: &UserId, partner: &Agency, strengths: &Strengths) -> Moved {
+    let mut moved = Moved::default();
+    if let Some(row) = site.contributors.remove(client) {
+        moved.removed.insert(client.clone(), row);
+    }
+    for (user, member) in &partner.members {
+        let Some(row) = site.contributors.get(user) else { continue };
+        match member {
+            MemberRole::Admin => {}
+            MemberRole::Member => {
+                let Some(template) = widest_within(strengths, &row.role) else { continue };
+                let delegated = AgencyGrant { template, expires_at: None };
+                // A delegation that the agency made before stands: it is what the agency wanted.
+                let delegated = site.grants.entry(user.clone()).or_insert(delegated).clone();
+                moved.granted.insert(user.clone(), delegated);
+            }
+            MemberRole::Billing => continue,
+        }
+        if let Some(row) = site.contributors.remove(user) {
+            moved.removed.insert(user.clone(), row);
+        }
+    }
+    moved
+}
+
+fn widest_within(strengths: &Strengths, role: &str) -> Option<Template> {
+    let within = Template::ALL.into_iter().filter(|template| strengths.at_most(template.role(), role));
+    within.max_by_key(|template| strengths.breadth(template.role()))
+}
+
+/// The partner goes: so does everybody who came with it, but for those whom the client keeps.
+pub(super) fn part(
+    site: &mut Site,
+    engagement: &Engagement,
+    keep: &BTreeSet<UserId>,
+    strengths: &Strengths,
+    revision: Revision,
+) -> Moved {
+    let mut moved = Moved::default();
+    let partner = Account::from(engagement.partner.clone());
+    for (user, mut row) in std::mem::take(&mut site.contributors) {
+        match row.side {
+            Side::Client => {}
+            // Asked again: the row may have been changed since the client chose.
+            Side::Partner if keep.contains(&user) && may_stay(strengths, &row.role) => {
+                row = Contributor { grantor: engagement.client.clone().into(), side: Side::Client, revision, ..row };
+                moved.kept.insert(user.clone());
+            }
+            Side::Partner => {
+                moved.removed.insert(user, row);
+                continue;
+            }
+        }
+        site.contributors.insert(user, row);
+    }
+    site.grants.clear();
+    site.blocked.clear();
+    site.confirmations.clear();
+    site.sessions.retain(|session| session.granted_by != partner);
+    moved
+}
+
+/// Whether somebody of the partner's with this role may be kept by the client.
+pub(super) fn may_stay(strengths: &Strengths, role: &str) -> bool {
+    strengths.at_most(role, KEEP_CEILING)
+}

@@ -137,6 +137,11 @@ impl Handover {
     pub fn is_live(&self, now: Timestamp) -> bool {
         self.status.is_live() && now < self.expires_at
     }
+    /// Whether the account is a party to it: it made the offer, or the offer is made to it.
+    #[must_use]
+    pub fn names(&self, account: &Account) -> bool {
+        self.initiator == *account || self.to == *account
+    }
     /// Where it stands at `now`, an expiry not yet committed included.
     #[must_use]
     pub fn status_at(&self, now: Timestamp) -> HandoverStatus {

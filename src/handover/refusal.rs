@@ -1,6 +1,7 @@
 //! Why a command changes nothing. A refusal is data: a stable code, and a sentence that says what to do.
 
 use serde::Serialize;
+use smol_str::{SmolStr, format_smolstr};
 
 use super::{CommandName, HandoverStatus};
 
@@ -47,8 +48,33 @@ pub enum Refusal {
     OtherSide,
     /// The offer names the offering account itself: `422 own_account`.
     OwnAccount,
+    /// The acting person is not the party whose answer this is: `403 not_a_party`.
+    NotAParty,
     /// The named agency is not registered: `404 unknown_agency`.
     UnknownAgency,
+}
+
+impl Refusal {
+    /// The code on the wire.
+    #[must_use]
+    pub fn code(&self) -> SmolStr {
+        match self {
+            Self::Illegal { .. } => SmolStr::new_static("illegal_transition"),
+            Self::AlreadySo { .. } => SmolStr::new_static("already_so"),
+            Self::AlreadyOpen => SmolStr::new_static("handover_already_open"),
+            Self::Terminal(status) => format_smolstr!("terminal:{}", status.wire_name()),
+            Self::UnknownHandover => SmolStr::new_static("unknown_handover"),
+            Self::Blocked(_) => SmolStr::new_static("blocked"),
+            Self::HasRole => SmolStr::new_static("has_role"),
+            Self::UnknownContributor => SmolStr::new_static("unknown_contributor"),
+            Self::MayNotGrant { .. } => SmolStr::new_static("may_not_grant"),
+            Self::UnknownRole { .. } => SmolStr::new_static("unknown_role"),
+            Self::OtherSide => SmolStr::new_static("other_side"),
+            Self::OwnAccount => SmolStr::new_static("own_account"),
+            Self::NotAParty => SmolStr::new_static("not_a_party"),
+            Self::UnknownAgency => SmolStr::new_static("unknown_agency"),
+        }
+    }
 }
 
 /// A stored fact that keeps a handover from happening until somebody changes it.

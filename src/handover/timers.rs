@@ -28,7 +28,7 @@ pub struct Timers {
     pub step_up: Duration,
 }
 
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const DAY: Duration = Duration::from_hours(24);
 
 impl Default for Timers {
     fn default() -> Self {
@@ -38,7 +38,7 @@ impl Default for Timers {
             reclaim_notice: DAY * 5,
             resign_notice: DAY * 14,
             plan_bridge: DAY * 14,
-            step_up: Duration::from_secs(600),
+            step_up: Duration::from_mins(10),
         }
     }
 }
