@@ -24,6 +24,9 @@ const CATALOGUE: &str = include_str!("../src/explanation/en.toml");
 const FLOWS: [Flow; 5] = [Flow::PartnerHandover, Flow::ClientAssignment, Flow::Reclaim, Flow::Returned, Flow::Resign];
 const AUDIENCES: [Audience; 2] = [Audience::Client, Audience::Partner];
 const DAY: Duration = Duration::from_hours(24);
+/// The name of a fact, and how to change it.
+type Change = (&'static str, &'static dyn Fn(&mut Facts));
+
 const REASONS: [&str; 21] = [
     "unknown_site",
     "unknown_action",
@@ -359,7 +362,6 @@ mod texts {
     #[test]
     fn every_other_fact_changes_the_digest() {
         let full = bakery::facts(Flow::PartnerHandover);
-        type Change = (&'static str, &'static dyn Fn(&mut Facts));
         let changes: [Change; 14] = [
             ("site", &|facts| facts.site = Some("bakery2".to_owned())),
             ("agency", &|facts| facts.agency = Some("Studio Nord".to_owned())),
