@@ -14,4 +14,6 @@ pub mod site;
 
 pub mod assignment;
 
+pub mod explanation;
+
 pub mod store;
