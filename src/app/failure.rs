@@ -1,0 +1,195 @@
+//! What a caller is told when the answer is not the one asked for: a stable code and a sentence to act on.
+
+use std::borrow::Cow;
+
+use serde_json::{Map, Value, json};
+
+use crate::{decision::Fault, handover::Refusal, store::StoreError};
+
+/// What kind of failure it is; the HTTP edge turns it into a status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// 400: the request itself is wrong.
+    Invalid,
+    /// 403: the actor may not.
+    Forbidden,
+    /// 404: there is no such thing.
+    NotFound,
+    /// 409: not from this state.
+    Conflict,
+    /// 412: the caller's precondition does not hold.
+    Precondition,
+    /// 422: facts stand in the way, or a key is used twice.
+    Unprocessable,
+    /// 503: cannot decide or commit now.
+    Unavailable,
+}
+
+/// A failure, as data.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Failure {
+    /// What kind it is.
+    pub kind: Kind,
+    /// The stable code.
+    pub code: Cow<'static, str>,
+    /// A sentence that says what to do.
+    pub detail: String,
+    /// Further members, for example `blockers`.
+    pub more: Map<String, Value>,
+}
+
+impl Failure {
+    /// A failure without further members.
+    pub fn new(kind: Kind, code: impl Into<Cow<'static, str>>, detail: impl Into<String>) -> Self {
+        Self { kind, code: code.into(), detail: detail.into(), more: Map::new() }
+    }
+    /// Adds a member.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.more.insert(name.to_owned(), value.into());
+        self
+    }
+    /// `404 unknown_site`.
+    #[must_use]
+    pub fn unknown_site(site: &str) -> Self {
+        Self::new(
+            Kind::NotFound,
+            "unknown_site",
+            format!("There is no site `{site}`. Register it with PUT /v1/sites/{site}."),
+        )
+    }
+    /// `404 unknown_agency`.
+    #[must_use]
+    pub fn unknown_agency(agency: &str) -> Self {
+        Self::new(
+            Kind::NotFound,
+            "unknown_agency",
+            format!("There is no agency `{agency}`. Register it with PUT /v1/agencies/{agency}."),
+        )
+    }
+    /// `404 unknown_handover`.
+    #[must_use]
+    pub fn unknown_handover() -> Self {
+        Self::new(
+            Kind::NotFound,
+            "unknown_handover",
+            "There is no such handover on this site. GET /v1/sites/{site}/handovers lists them.",
+        )
+    }
+}
+
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Self {
+        tracing::error!(%fault, "no decision");
+        Self::new(
+            Kind::Unavailable,
+            "evaluation_failed",
+            "The policies could not be evaluated for this request. Nothing was decided; treat it as no access.",
+        )
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        tracing::error!(%error, "the store failed");
+        match error {
+            StoreError::Unknown(_) => Self::new(
+                Kind::Unavailable,
+                "unknown",
+                "The commit's outcome is not known. Send the same request with the same Idempotency-Key to learn it.",
+            )
+            .with("outcome", "unknown"),
+            StoreError::Unavailable(_) => Self::new(
+                Kind::Unavailable,
+                "not_applied",
+                "The store is not available. Nothing was changed; try again.",
+            )
+            .with("outcome", "not_applied"),
+            StoreError::Corrupt(_) => Self::new(
+                Kind::Unavailable,
+                "store_corrupt",
+                "What is stored cannot be used; the log of the service says what is wrong. Nothing was changed.",
+            )
+            .with("outcome", "not_applied"),
+        }
+    }
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Illegal { state, command, because } => Self::new(
+                Kind::Conflict,
+                "illegal_transition",
+                format!("`{}` is not possible while the site is {state}: {because}.", command.wire_name()),
+            )
+            .with("state", state)
+            .with("command", command.wire_name()),
+            Refusal::AlreadySo { what } => Self::new(Kind::Conflict, "already_so", format!("Nothing to do: {what}.")),
+            Refusal::AlreadyOpen => Self::new(
+                Kind::Conflict,
+                "handover_already_open",
+                "An offer is open on this site. Wait for its answer, or take it back with cancel_handover.",
+            ),
+            Refusal::Terminal(status) => Self::new(
+                Kind::Conflict,
+                format!("terminal:{}", status.wire_name()),
+                format!("This handover has ended: it was {}. Make a new offer to try again.", status.wire_name()),
+            ),
+            Refusal::UnknownHandover => Self::unknown_handover(),
+            Refusal::Blocked(blockers) => {
+                let codes: Vec<&str> = blockers.iter().map(|blocker| blocker.code()).collect();
+                Self::blocked(&codes)
+            }
+            Refusal::HasRole => Self::new(
+                Kind::Conflict,
+                "has_role",
+                "The person has a role on this site already. Use change_role, or revoke_role first.",
+            ),
+            Refusal::UnknownContributor => Self::new(
+                Kind::NotFound,
+                "unknown_contributor",
+                "The person has no role on this site that could be changed or taken. Use grant_role to give one.",
+            ),
+            Refusal::MayNotGrant { role } => Self::new(
+                Kind::Forbidden,
+                "may_not_grant",
+                format!("You cannot give, change or take the role `{role}`: it may do something that you may not, or it is your own."),
+            )
+            .with("role", role),
+            Refusal::UnknownRole { role } => Self::new(
+                Kind::Invalid,
+                "unknown_role",
+                format!("`{role}` is not a role that an invitation can give. A seat is moved by a handover."),
+            ),
+            Refusal::OtherSide => Self::new(
+                Kind::Forbidden,
+                "other_side",
+                "This person was invited by the client. Ask the client to change or remove them.",
+            ),
+            Refusal::OwnAccount => Self::new(
+                Kind::Unprocessable,
+                "own_account",
+                "The offer names the account that makes it. Name somebody else in `to`.",
+            ),
+            Refusal::UnknownAgency => Self::new(
+                Kind::NotFound,
+                "unknown_agency",
+                "The agency named in `to` is not registered. Register it with PUT /v1/agencies/{agency}.",
+            ),
+        }
+    }
+}
+
+impl Failure {
+    /// `422 blocked`, naming what stands in the way.
+    #[must_use]
+    pub fn blocked(codes: &[&str]) -> Self {
+        Self::new(
+            Kind::Unprocessable,
+            "blocked",
+            format!("Something about the site or the agency stands in the way: {}.", codes.join(", ")),
+        )
+        .with("blockers", json!(codes))
+    }
+}

@@ -1,0 +1,103 @@
+//! The service as one value: the store, the view that decisions read, the rules, the clock.
+//!
+//! Everything the edge offers is a method here, with typed input and a typed answer or [`Failure`]; HTTP and the
+//! command line only translate. What is pure (decisions, transitions, texts) is called from here with `now` and data;
+//! what must hold together (state, audit, reply, revision) goes into one change of the store.
+
+mod check;
+mod command;
+mod diff;
+mod failure;
+mod preview;
+mod read;
+mod registry;
+mod timers;
+
+pub use check::{Checked, Detail};
+pub use command::{CommandRequest, Reply};
+pub use diff::{Change as PermissionChange, PermissionDiff};
+pub use failure::{Failure, Kind};
+pub use preview::Preview;
+pub use read::{Access, AccessEntry};
+pub use registry::{AgencyUpdate, SiteUpdate};
+
+use std::{path::Path, sync::Arc};
+
+use crate::{
+    assignment::SitePolicies,
+    cache::View,
+    clock::Clock,
+    handover::Timers,
+    store::{Observer, Store, StoreError, sqlite::SqliteStore},
+    time::Timestamp,
+};
+
+/// The service.
+pub struct App {
+    store: SqliteStore,
+    view: Arc<View>,
+    clock: Arc<dyn Clock>,
+    timers: Timers,
+    /// Wakes the timers' worker when a commit may have brought a nearer deadline.
+    deadlines: Arc<tokio::sync::Notify>,
+}
+
+/// Rows of sites that the view holds at most.
+pub const MAX_CACHED_SITES: usize = 2_000_000;
+
+impl App {
+    /// Opens the store, loads agencies and staff, and is ready to answer.
+    ///
+    /// # Errors
+    /// What the store says: another process writes to it, it is newer, it cannot be read or written.
+    pub async fn open(
+        path: &Path,
+        policies: Arc<SitePolicies>,
+        timers: Timers,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Arc<Self>, StoreError> {
+        let view = Arc::new(View::new(policies, MAX_CACHED_SITES));
+        let deadlines = Arc::new(tokio::sync::Notify::new());
+        let observer: Observer = {
+            let (view, deadlines) = (Arc::clone(&view), Arc::clone(&deadlines));
+            Arc::new(move |committed| {
+                view.publish(committed);
+                deadlines.notify_one();
+            })
+        };
+        let store = SqliteStore::open(path, Some(observer))?;
+        let head = store.head().await?;
+        let directory = store.directory().await?;
+        view.begin(directory.revision, head.at, directory.value);
+        Ok(Arc::new(Self { store, view, clock, timers, deadlines }))
+    }
+    /// The system of record.
+    #[must_use]
+    pub fn store(&self) -> &SqliteStore {
+        &self.store
+    }
+    /// What decisions see.
+    #[must_use]
+    pub fn view(&self) -> &View {
+        &self.view
+    }
+    /// How long things take.
+    #[must_use]
+    pub fn timers(&self) -> &Timers {
+        &self.timers
+    }
+    /// Now: the later of the wall clock and the last commit, so that a clock that jumps back revives nothing.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.clock.now().max(self.view.head().1)
+    }
+    fn step_up_s(&self) -> i64 {
+        i64::try_from(self.timers.step_up.as_secs()).unwrap_or(i64::MAX)
+    }
+}
+
+impl std::fmt::Debug for App {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("App").field("timers", &self.timers).finish_non_exhaustive()
+    }
+}
