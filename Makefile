@@ -1,0 +1,38 @@
+# `make` or `make help` lists the targets.
+
+CARGO ?= cargo
+# cargo-nextest is used where it is installed, and not needed.
+NEXTEST := $(shell command -v cargo-nextest 2>/dev/null)
+
+.DEFAULT_GOAL := help
+.PHONY: help tools test check bench bless demo
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+tools: ## install what building and testing need (Debian; nothing where it is present)
+	@.ci/tools
+
+test: tools ## run every test that CI runs
+ifdef NEXTEST
+	$(CARGO) nextest run --locked --lib --bins --tests --no-fail-fast
+else
+	$(CARGO) test --locked --lib --bins --tests --no-fail-fast
+endif
+	$(CARGO) test --locked --doc
+
+check: tools ## format, lints and documentation, warnings as errors
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --no-deps
+	@if command -v cargo-deny >/dev/null; then $(CARGO) deny --locked check; else echo "cargo-deny is not installed: licences and sources were not checked"; fi
+
+bench: tools ## measure; benches/README.md says what the numbers mean
+	$(CARGO) bench --locked
+
+bless: ## rewrite the golden files; then read their diff
+	BLESS=1 INSTA_UPDATE=always $(CARGO) test --locked --lib --bins --tests --no-fail-fast
+	@git --no-pager diff --stat -- tests policies || true
+
+demo: ## play the story of Maria's bakery against the real server
+	$(CARGO) run --release --locked -- demo
