@@ -88,7 +88,7 @@ pub(super) fn leave(step: &Step<'_>) -> Result<Applied, Refusal> {
         return Ok(without(step, user, row));
     }
     let Some(grant) = site.grants.get(user) else {
-        return Err(step.illegal("a seat is not left: use reclaim_site, release_site or resign_as_partner"));
+        return Err(step.illegal("a seat is not left: hand the site over, take it back or give it back"));
     };
     step.not_stopped()?;
     let mut applied = step.begin();
