@@ -117,23 +117,22 @@ impl From<StoreError> for Failure {
 
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
+        let code = refusal.code();
+        let fail = |kind, detail: String| Self::new(kind, code.to_string(), detail);
         match refusal {
-            Refusal::Illegal { state, command, because } => Self::new(
+            Refusal::Illegal { state, command, because } => fail(
                 Kind::Conflict,
-                "illegal_transition",
                 format!("`{}` is not possible while the site is {state}: {because}.", command.wire_name()),
             )
             .with("state", state)
             .with("command", command.wire_name()),
-            Refusal::AlreadySo { what } => Self::new(Kind::Conflict, "already_so", format!("Nothing to do: {what}.")),
-            Refusal::AlreadyOpen => Self::new(
+            Refusal::AlreadySo { what } => fail(Kind::Conflict, format!("Nothing to do: {what}.")),
+            Refusal::AlreadyOpen => fail(
                 Kind::Conflict,
-                "handover_already_open",
-                "An offer is open on this site. Wait for its answer, or take it back with cancel_handover.",
+                "An offer is open on this site. Wait for its answer, or take it back with cancel_handover.".to_owned(),
             ),
-            Refusal::Terminal(status) => Self::new(
+            Refusal::Terminal(status) => fail(
                 Kind::Conflict,
-                format!("terminal:{}", status.wire_name()),
                 format!("This handover has ended: it was {}. Make a new offer to try again.", status.wire_name()),
             ),
             Refusal::UnknownHandover => Self::unknown_handover(),
@@ -141,41 +140,42 @@ impl From<Refusal> for Failure {
                 let codes: Vec<&str> = blockers.iter().map(|blocker| blocker.code()).collect();
                 Self::blocked(&codes)
             }
-            Refusal::HasRole => Self::new(
+            Refusal::HasRole => fail(
                 Kind::Conflict,
-                "has_role",
-                "The person has a role on this site already. Use change_role, or revoke_role first.",
+                "The person has a role on this site already. Use change_role, or revoke_role first.".to_owned(),
             ),
-            Refusal::UnknownContributor => Self::new(
+            Refusal::UnknownContributor => fail(
                 Kind::NotFound,
-                "unknown_contributor",
-                "The person has no role on this site that could be changed or taken. Use grant_role to give one.",
+                "The person has no role on this site that could be changed, kept or taken. Use grant_role to give one."
+                    .to_owned(),
             ),
-            Refusal::MayNotGrant { role } => Self::new(
+            Refusal::MayNotGrant { role } => fail(
                 Kind::Forbidden,
-                "may_not_grant",
-                format!("You cannot give, change or take the role `{role}`: it may do something that you may not, or it is your own."),
+                format!(
+                    "You cannot give, change, keep or take the role `{role}`: it may do something that you may not, or \
+                     it is your own."
+                ),
             )
             .with("role", role),
-            Refusal::UnknownRole { role } => Self::new(
+            Refusal::UnknownRole { role } => fail(
                 Kind::Invalid,
-                "unknown_role",
                 format!("`{role}` is not a role that an invitation can give. A seat is moved by a handover."),
             ),
-            Refusal::OtherSide => Self::new(
+            Refusal::OtherSide => fail(
                 Kind::Forbidden,
-                "other_side",
-                "This person was invited by the client. Ask the client to change or remove them.",
+                "This person was invited by the client. Ask the client to change or remove them.".to_owned(),
             ),
-            Refusal::OwnAccount => Self::new(
+            Refusal::OwnAccount => fail(
                 Kind::Unprocessable,
-                "own_account",
-                "The offer names the account that makes it. Name somebody else in `to`.",
+                "The offer names the account that makes it. Name somebody else in `to`.".to_owned(),
             ),
-            Refusal::UnknownAgency => Self::new(
+            Refusal::NotAParty => fail(
+                Kind::Forbidden,
+                "Only the named party can do this: the named user, or an admin of the named agency.".to_owned(),
+            ),
+            Refusal::UnknownAgency => fail(
                 Kind::NotFound,
-                "unknown_agency",
-                "The agency named in `to` is not registered. Register it with PUT /v1/agencies/{agency}.",
+                "The agency named in `to` is not registered. Register it with PUT /v1/agencies/{agency}.".to_owned(),
             ),
         }
     }

@@ -61,6 +61,17 @@ impl SiteRow {
     }
 }
 
+/// How far somebody may do an action.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reach {
+    /// Not at all.
+    None,
+    /// With a fresh sign-in, a confirmation, a case, or for their own account.
+    Conditional,
+    /// As they stand.
+    Plain,
+}
+
 /// How long a sign-in may lie ahead of `now`: clocks differ.
 const AHEAD_S: i64 = 60;
 
@@ -203,6 +214,30 @@ impl<'a> Standing<'a> {
             roles: self.role_names(),
             facts: Some(facts),
         })
+    }
+    /// How far the principal may do an action: as they stand, after doing something about it, or not at all.
+    ///
+    /// # Errors
+    /// [`Fault`] when there is no answer.
+    pub fn reach(&self, action: ActionIx) -> Result<Reach, Fault> {
+        let facts = self.facts(action);
+        if self.evaluate_under(action, &facts)?.allowed {
+            return Ok(Reach::Plain);
+        }
+        let circumstances = Circumstances {
+            fresh_sign_in: true,
+            confirmed: true,
+            own_account: true,
+            case_given: true,
+            ..facts.circumstances
+        };
+        let allowed = self.evaluate_under(action, &Facts { circumstances, ..facts })?.allowed;
+        Ok(if allowed { Reach::Conditional } else { Reach::None })
+    }
+    /// The roles held, in order and without repetition.
+    #[must_use]
+    pub fn roles(&self) -> &[RoleIx] {
+        &self.roles
     }
     /// Whether seat, role, named party and sign-in would do if the site's state stood in nobody's way. A command asks
     /// this first: what is missing then is the actor's to bring (403), what is missing besides is the state's (409, 422).

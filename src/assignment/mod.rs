@@ -12,7 +12,7 @@ mod policies;
 mod row;
 mod strengths;
 
-pub use ask::{Asked, Moment, Outcome, STATE_REASONS, Standing};
+pub use ask::{Asked, Moment, Outcome, Reach, STATE_REASONS, Standing};
 pub use directory::{Agency, AgencyStatus, Directory, MemberRole, StaffRole};
 pub use facts::{Circumstances, Facts, Flags};
 pub use held::{Held, HeldRole, Via};

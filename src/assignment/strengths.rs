@@ -104,6 +104,11 @@ impl Strengths {
             _ => false,
         }
     }
+    /// Whether a role may spend while its grantor pays, and not otherwise.
+    #[must_use]
+    pub fn spends(&self, role: &str) -> bool {
+        self.row(role, true) != self.row(role, false)
+    }
     /// How many actions a role may do in some way.
     #[must_use]
     pub fn breadth(&self, role: &str) -> usize {
