@@ -1,1 +1,346 @@
+//! The invariants of the domain, §6, as a check of one step. It shares no code with the machine: what the machine
+//! derives, this derives again from the written state and the matrix.
 
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::{
+    matrix::{PERSON_ROLES, actions, strength},
+    world::{Machine, World, events},
+};
+use crate::{
+    assignment::{MemberRole, Strength},
+    handover::{Acting, Applied, Command, HandoverKind, HandoverStatus, Refusal},
+    ids::{Account, Principal, UserId},
+    site::{Contributor, Mode, ReturnReason, Seats, Side, Site, SiteView},
+};
+
+/// A broken invariant: its number in the domain, and what was seen.
+pub(crate) type Violation = (&'static str, String);
+
+/// Checks one step: `command`, tried by `actor` in `before`, came to `outcome`, which `after` has kept. `after` may
+/// have been kept by something else than the machine under test; `machine` is asked again where an invariant speaks
+/// of what would be possible.
+pub(crate) fn check_step(
+    before: &World,
+    command: &Command,
+    actor: Option<&Acting>,
+    outcome: &Result<Applied, Refusal>,
+    after: &World,
+    machine: Machine<'_>,
+) -> Vec<Violation> {
+    let mut found = check_state(after);
+    let mut broken = |invariant, what: String| found.push((invariant, what));
+    reclaim_is_open_to_the_client(after, machine, &mut broken);
+    let Ok(applied) = outcome else {
+        if before.site != after.site || before.handovers != after.handovers {
+            broken("I9", format!("a refused {:?} changed something", command.name()));
+        }
+        return found;
+    };
+    let step = Step { before, command, actor, applied, after };
+    step.title(&mut broken);
+    step.reclaim_only_by_the_client(&mut broken);
+    step.all_or_nothing(&mut broken);
+    step.once(machine, &mut broken);
+    step.offers_rest_on_seats(&mut broken);
+    step.reclaim_stays(&mut broken);
+    step.no_escalation(&mut broken);
+    step.offers_bind(&mut broken);
+    step.one_way_in(&mut broken);
+    step.nothing_left(&mut broken);
+    step.unknown_is_denied(&mut broken);
+    found
+}
+
+type Broken<'a> = &'a mut dyn FnMut(&'static str, String);
+
+/// I1 to I4, I12 and I13: what must hold in every state. Read from the site's document, where seats, content owner
+/// and plan holder are five separate fields.
+pub(crate) fn check_state(world: &World) -> Vec<Violation> {
+    check_facts(world, &serde_json::to_value(SiteView::from(&world.site)).unwrap())
+}
+
+/// The same for a given document.
+pub(crate) fn check_facts(world: &World, facts: &Value) -> Vec<Violation> {
+    let mut found = Vec::new();
+    let mut broken = |invariant, holds: bool, what: &str| {
+        if !holds {
+            found.push((invariant, format!("{what}: {facts}")));
+        }
+    };
+    let seat = |name: &str| facts["seats"][name].as_str();
+    let (content, plan) = (facts["content_owner"].as_str(), facts["plan_holder"].as_str());
+    let exists = |account: Option<&str>| match account.map(str::parse::<Account>) {
+        Some(Ok(Account::Agency(id))) => world.directory.agency(&id).is_some(),
+        Some(Ok(Account::User(_))) => true,
+        Some(Err(_)) | None => false,
+    };
+    match facts["mode"].as_str() {
+        Some("purged") => {}
+        Some("self_managed" | "partner_built") => {
+            broken("I1", exists(content), "no content owner");
+            broken("I2", exists(plan), "no plan holder");
+            let one = seat("owner").is_some() && seat("owner") == content && content == plan;
+            broken("I3", one && seat("client").is_none() && seat("partner").is_none(), "not one owner");
+        }
+        Some("partner_managed") => {
+            broken("I1", exists(content), "no content owner");
+            broken("I2", exists(plan), "no plan holder");
+            let two = seat("client").is_some() && seat("partner").is_some();
+            broken("I3", two && seat("owner").is_none(), "not one client and one partner");
+            let apart = seat("client") == content && seat("partner") == plan && seat("client") != seat("partner");
+            broken("I4", apart, "client and partner are not owner and payer");
+        }
+        _ => broken("I28", false, "an unknown mode"),
+    }
+    let live: Vec<_> = world.handovers.values().filter(|handover| handover.status.is_live()).collect();
+    let open = world.site.open_handover.as_ref();
+    broken("I13", live.len() <= 1 && live.first().copied() == open, "the open offers are not the site's one");
+    let reclaimed = world.site.return_pending().is_some_and(|pending| pending.reason == ReturnReason::Reclaim);
+    broken("I13", !(reclaimed && open.is_some()), "an open offer beside a reclaim");
+    if let Some(open) = open.filter(|open| open.is_live(world.now)) {
+        let engagement = world.site.seats.engagement();
+        let seats = [
+            world.site.seats.owner(),
+            engagement.map(|e| e.client.clone().into()),
+            engagement.map(|e| e.partner.clone().into()),
+        ];
+        broken("I12", seats.contains(&Some(open.initiator.clone())), "an offer from a lost seat");
+        let suspended = |account: &Account| match account {
+            Account::Agency(id) => !world.directory.agency(id).is_some_and(|agency| agency.is_active()),
+            Account::User(_) => false,
+        };
+        broken("I12", !suspended(&open.initiator) && !suspended(&open.to), "an offer with a suspended agency");
+    }
+    found
+}
+
+/// I6, first half: whatever else is true of a partner-managed site, its client may take it back.
+fn reclaim_is_open_to_the_client(world: &World, machine: Machine<'_>, broken: Broken<'_>) {
+    let Some(engagement) = world.site.seats.engagement() else { return };
+    if world.site.return_pending().is_some_and(|pending| pending.reason == ReturnReason::Reclaim) {
+        return;
+    }
+    let client = world.acting(engagement.client.as_str());
+    let reclaim = Command::ReclaimSite { lock: false, keep: [].into() };
+    if let Err(refused) = world.try_with(machine, Some(&client), &reclaim) {
+        broken("I6", format!("the client may not reclaim: {refused:?}"));
+    }
+}
+
+/// A step that was carried out.
+struct Step<'a> {
+    before: &'a World,
+    command: &'a Command,
+    actor: Option<&'a Acting>,
+    applied: &'a Applied,
+    after: &'a World,
+}
+
+impl Step<'_> {
+    fn person(&self) -> Option<&UserId> {
+        match self.actor.map(|actor| &actor.principal) {
+            Some(Principal::User(user)) => Some(user),
+            Some(Principal::Staff(_) | Principal::Service(_)) | None => None,
+        }
+    }
+    /// The handover that this step accepted.
+    fn accepted(&self) -> Option<&crate::handover::Handover> {
+        self.applied.handovers.iter().find(|handover| handover.status == HandoverStatus::Accepted)
+    }
+    fn is_client(&self) -> bool {
+        self.before.site.seats.engagement().is_some_and(|engagement| Some(&engagement.client) == self.person())
+    }
+
+    /// I5: the title moves only to a client who accepted it, and I8 in passing: so do domains.
+    fn title(&self, broken: Broken<'_>) {
+        let (before, after) = (&self.before.site, &self.after.site);
+        let granted = self.accepted().is_some_and(|handover| {
+            handover.kind == HandoverKind::ClientAssignment
+                && after.seats.content_owner().as_ref() == Some(&handover.to)
+                && handover.consents_given.iter().any(|consent| consent.account == handover.to)
+        });
+        if before.seats.content_owner() != after.seats.content_owner() && !granted {
+            broken("I5", format!("{:?} moved the title", self.command.name()));
+        }
+        if before.domains != after.domains && !granted {
+            broken("I8", format!("{:?} moved a domain", self.command.name()));
+        }
+    }
+
+    /// I6, second half.
+    fn reclaim_only_by_the_client(&self, broken: Broken<'_>) {
+        if matches!(self.command, Command::ReclaimSite { .. }) && !self.is_client() {
+            broken("I6", format!("{:?} reclaimed", self.actor));
+        }
+    }
+
+    /// I9, as far as one value can show it: what changed together is told together.
+    fn all_or_nothing(&self, broken: Broken<'_>) {
+        let (before, after) = (&self.before.site, &self.after.site);
+        let told = |kind| events(self.applied).contains(&kind);
+        let mut same = |kind, changed: bool| {
+            if changed != told(kind) {
+                broken("I9", format!("{kind} told: {}, changed: {changed}", told(kind)));
+            }
+        };
+        same("SeatsChanged", accounts(&before.seats) != accounts(&after.seats));
+        same("PlanHolderChanged", before.seats.plan_holder() != after.seats.plan_holder());
+        same("TitleGranted", before.seats.content_owner() != after.seats.content_owner());
+        same("HandoverAccepted", self.accepted().is_some());
+        if let Some(gone) = before.open_handover.as_ref().filter(|open| after.open_handover.as_ref() != Some(open)) {
+            let ended = self.applied.handovers.iter().any(|handover| handover.id == gone.id);
+            if !ended {
+                broken("I9", "an offer left the site and is not among the handovers".to_owned());
+            }
+        }
+    }
+
+    /// I10: the second time nothing happens, and the answer says how it ended.
+    fn once(&self, machine: Machine<'_>, broken: Broken<'_>) {
+        let Some(id) = self.command.handover() else { return };
+        let ended = self.after.handovers.get(id).map(|handover| handover.status);
+        match (self.after.try_with(machine, self.actor, self.command), ended) {
+            (Err(Refusal::Terminal(status)), Some(ended)) if status == ended => {}
+            (again, _) => broken("I10", format!("{:?} again: {again:?}", self.command.name())),
+        }
+    }
+
+    /// I12 when an offer is accepted: it still rests on the seat it was made from.
+    fn offers_rest_on_seats(&self, broken: Broken<'_>) {
+        let Some(accepted) = self.accepted() else { return };
+        if self.before.site.seats.owner().as_ref() != Some(&accepted.initiator) {
+            broken("I12", "an offer from a lost seat was accepted".to_owned());
+        }
+        let partner = self.after.site.seats.agency().and_then(|id| self.before.directory.agency(id));
+        if !partner.is_some_and(|agency| agency.is_active() && agency.verified) {
+            broken("I12", "an agency that may not was seated".to_owned());
+        }
+    }
+
+    /// I14: a pending reclaim ends by completion or by the client's own withdrawal.
+    fn reclaim_stays(&self, broken: Broken<'_>) {
+        let reclaim = |site: &Site| {
+            site.return_pending().filter(|p| p.reason == ReturnReason::Reclaim).map(|pending| pending.effective_at)
+        };
+        let Some(deadline) = reclaim(&self.before.site) else { return };
+        let client = self.before.site.seats.content_owner();
+        let completed = self.after.site.seats.mode() == Mode::SelfManaged && self.after.site.seats.owner() == client;
+        let withdrawn = *self.command == Command::WithdrawReclaim && self.is_client();
+        match reclaim(&self.after.site) {
+            Some(after) if after <= deadline => {}
+            None if completed || withdrawn => {}
+            after => broken("I14", format!("{:?} by {:?} made a reclaim {after:?}", self.command.name(), self.actor)),
+        }
+    }
+
+    /// I17: nobody gains more than whoever gave it to them can do.
+    fn no_escalation(&self, broken: Broken<'_>) {
+        let (before, after) = (&self.before.site, &self.after.site);
+        let reach = |action: &str| {
+            let Some(actor) = self.actor else { return Strength::Denied };
+            let payer = after.seats.plan_holder().as_ref() == Some(&actor.through);
+            actor.roles.iter().map(|role| strength(role, payer, action)).max().unwrap_or_default()
+        };
+        let mut within = |who: &UserId, role: &str, payer, reach: &dyn Fn(&str) -> Strength| {
+            if let Some(action) = actions().into_iter().find(|action| strength(role, payer, action) > reach(action)) {
+                broken("I17", format!("{who} got {action} as {role} by {:?}", self.command.name()));
+            }
+        };
+        let pays = |row: &Contributor| after.seats.plan_holder().as_ref() == Some(&row.grantor);
+        for (who, row) in &after.contributors {
+            match before.contributors.get(who) {
+                Some(old) if old == row => {}
+                // Kept after a return: never more than before, and never more than the ceiling.
+                Some(old) if before.seats.mode() != after.seats.mode() => {
+                    within(who, &row.role, false, &|action| strength(&old.role, false, action));
+                    within(who, &row.role, false, &|action| strength("WebsiteManager", false, action));
+                }
+                Some(_) | None => within(who, &row.role, pays(row), &reach),
+            }
+        }
+        for (who, grant) in &after.grants {
+            if before.grants.get(who) != Some(grant) {
+                let old = before.contributors.get(who).map_or("", |row| row.role.as_str());
+                within(who, grant.template.role(), false, &|action| strength(old, false, action));
+            }
+        }
+    }
+
+    /// I21: only the named party accepts, only while the offer is live, and never the initiator.
+    fn offers_bind(&self, broken: Broken<'_>) {
+        let Some(accepted) = self.accepted() else { return };
+        let named = self.person().is_some_and(|person| match &accepted.to {
+            Account::User(user) => user == person,
+            Account::Agency(id) => {
+                self.before.directory.agency(id).and_then(|a| a.member(person)) == Some(MemberRole::Admin)
+            }
+        });
+        let open = self.before.site.open_handover.as_ref();
+        let live = open.is_some_and(|open| open.id == accepted.id && open.is_live(self.before.now));
+        if !named || !live || accepted.to == accepted.initiator {
+            broken("I21", format!("{:?} accepted {accepted:?}", self.actor));
+        }
+    }
+
+    /// I22: a site becomes partner-managed by an accepted handover only, and no row of a person is a seat.
+    fn one_way_in(&self, broken: Broken<'_>) {
+        let (before, after) = (&self.before.site.seats, &self.after.site.seats);
+        let accepted = self.accepted().map(|handover| handover.kind);
+        let offered = matches!(accepted, Some(HandoverKind::PartnerHandover | HandoverKind::ClientAssignment));
+        if before.mode() != Mode::PartnerManaged && after.mode() == Mode::PartnerManaged && !offered {
+            broken("I22", format!("{:?} seated a partner", self.command.name()));
+        }
+        let seat = |row: &Contributor| ["Owner", "Client", "Partner"].contains(&row.role.as_str());
+        if self.after.site.contributors.values().any(seat) {
+            broken("I22", format!("{:?} gave a seat away", self.command.name()));
+        }
+    }
+
+    /// I24: after a return nothing through the partner is left.
+    fn nothing_left(&self, broken: Broken<'_>) {
+        let (Some(engagement), Seats::SelfManaged { .. }) =
+            (self.before.site.seats.engagement(), &self.after.site.seats)
+        else {
+            return;
+        };
+        let site = &self.after.site;
+        let partner = Account::from(engagement.partner.clone());
+        let rows = site.contributors.values().any(|row| row.side == Side::Partner || row.grantor == partner);
+        let sessions = site.sessions.iter().any(|session| session.granted_by == partner);
+        if rows || sessions || !site.grants.is_empty() || !site.confirmations.is_empty() || !site.blocked.is_empty() {
+            broken("I24", format!("left after a return: {:?} {:?}", site.contributors, site.grants));
+        }
+    }
+
+    /// I28: what nobody has heard of is refused, and nothing is granted by nobody.
+    fn unknown_is_denied(&self, broken: Broken<'_>) {
+        let known = |row: &Contributor| PERSON_ROLES.contains(&row.role.as_str());
+        if !self.after.site.contributors.values().all(known) {
+            broken("I28", format!("{:?} gave an unknown role", self.command.name()));
+        }
+        if self.before.site.seats == Seats::Purged {
+            broken("I28", format!("{:?} on a purged site", self.command.name()));
+        }
+        let by_time = matches!(self.command, Command::ExpireHandover { .. } | Command::ReturnEffective);
+        if self.actor.is_none() && !by_time {
+            broken("I28", format!("{:?} by nobody", self.command.name()));
+        }
+    }
+}
+
+fn accounts(seats: &Seats) -> Value {
+    let engagement = seats.engagement();
+    json!([seats.mode(), seats.owner(), engagement.map(|e| &e.client), engagement.map(|e| &e.partner)])
+}
+
+/// How often each invariant was broken.
+pub(crate) fn tally(found: &[Violation]) -> BTreeMap<&'static str, usize> {
+    let mut tally = BTreeMap::new();
+    for (invariant, _) in found {
+        *tally.entry(*invariant).or_default() += 1;
+    }
+    tally
+}

@@ -174,10 +174,10 @@ pub(crate) fn offered(mut site: Site, expires_at: Timestamp) -> Site {
 
 /// A person as the service would present them: every role they hold here, and the account they act through. Client
 /// seat first, so that somebody on both sides speaks for the client.
-pub(crate) fn acting(site: &Site, directory: &Directory, person: &UserId) -> Acting {
+pub(crate) fn acting(on: &Site, directory: &Directory, person: &UserId) -> Acting {
     let own = Account::from(person.clone());
     let admin = |id: &AgencyId| directory.agency(id).and_then(|a| a.member(person)) == Some(MemberRole::Admin);
-    let (seat, through, side): (Option<&str>, Account, Side) = match &site.seats {
+    let (held, through, side): (Option<&str>, Account, Side) = match &on.seats {
         Seats::SelfManaged { owner } if owner == person => (Some("Owner"), own, Side::Client),
         Seats::PartnerBuilt { owner } if admin(owner) => (Some("Owner"), owner.clone().into(), Side::Partner),
         Seats::PartnerManaged(engagement) if engagement.client == *person => (Some("Client"), own, Side::Client),
@@ -185,13 +185,13 @@ pub(crate) fn acting(site: &Site, directory: &Directory, person: &UserId) -> Act
             (Some("Partner"), engagement.partner.clone().into(), Side::Partner)
         }
         Seats::SelfManaged { .. } | Seats::PartnerBuilt { .. } | Seats::PartnerManaged(_) | Seats::Purged => {
-            let row = site.contributors.get(person);
+            let row = on.contributors.get(person);
             (None, own, row.map_or(Side::Client, |row| row.side))
         }
     };
-    let row = site.contributors.get(person).map(|row| row.role.clone());
-    let grant = site.grants.get(person).map(|grant| SmolStr::new_static(grant.template.role()));
-    let roles = seat.map(SmolStr::new_static).into_iter().chain(row).chain(grant).collect();
+    let row = on.contributors.get(person).map(|row| row.role.clone());
+    let grant = on.grants.get(person).map(|grant| SmolStr::new_static(grant.template.role()));
+    let roles = held.map(SmolStr::new_static).into_iter().chain(row).chain(grant).collect();
     Acting { principal: Principal::User(person.clone()), through, side, roles }
 }
 
