@@ -7,10 +7,12 @@
 //! follow from one value, [`Seats`], so that no code path can leave a site with a partner but no client, or with two
 //! payers. Five independent columns lost, because every one of them could be forgotten.
 
+mod deadline;
 mod document;
 mod plan;
 mod view;
 
+pub use deadline::next_deadline;
 pub use document::{DocumentError, SiteDocument};
 pub use plan::{Plan, PlanStatus, Tier};
 pub use view::{HandoverView, ReturnView, SiteView};

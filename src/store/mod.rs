@@ -5,10 +5,14 @@
 //! revision (consistency §1). The decision inside the transaction is a pure function that the caller passes in, so
 //! that it reads exactly the state it will change; it may be called at most once and never blocks.
 //!
-//! Every implementation runs the conformance suite in [`conformance`]. SQLite is the embedded one.
+//! Every implementation runs the suite in `conformance`. SQLite is the embedded one.
 
+mod audit;
+#[cfg(test)]
 pub mod conformance;
 pub mod sqlite;
+
+pub use audit::{AuditFault, GENESIS, Verified, Walk, link, verify_audit};
 
 use std::{future::Future, sync::Arc};
 

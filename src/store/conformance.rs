@@ -1,1 +1,0 @@
-//! The conformance suite of the store port: what every system of record must do.

@@ -1,1 +1,0 @@
-//! SQLite, the embedded system of record.

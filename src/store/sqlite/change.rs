@@ -1,0 +1,248 @@
+//! One change: load what is wanted, decide once, write everything, move the head on.
+//!
+//! All of it in one transaction that holds the database's write lock from its first statement (BEGIN IMMEDIATE), so
+//! that the decision sees exactly the state it changes, and commit order is revision order without gaps. The head is
+//! written last.
+//!
+//! Invariants: whatever fails before COMMIT leaves nothing behind; every site whose handover or row was written is
+//! stamped with the new revision and told to the observer whole; the change's parts must agree with each other, or
+//! all of it is refused. Optimistic locking lost: a handover that must be tried again looks like a refusal.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
+
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+
+use super::{
+    error::{contradiction, may_have_reached_the_disk},
+    handovers, log, people, replies, sites,
+};
+use crate::{
+    assignment::{Agency, Directory},
+    handover::Handover,
+    ids::{Account, AgencyId, HandoverId, SiteId},
+    revision::Revision,
+    site::Site,
+    store::{Changes, Committed, Decide, Loaded, StoreError, Verdict, Wanted},
+};
+
+/// Runs one change; what was committed, if anything was, with the answer.
+pub(super) fn run<R>(
+    connection: &mut Connection,
+    wanted: &Wanted,
+    decide: Decide<R>,
+) -> Result<(R, Option<Committed>), StoreError> {
+    if !connection.is_autocommit() {
+        // An earlier rollback failed; without this every later change would.
+        connection.execute_batch("ROLLBACK")?;
+    }
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let loaded = load(&transaction, wanted)?;
+    let verdict = catch_unwind(AssertUnwindSafe(|| decide(&loaded)))
+        .map_err(|_| StoreError::Unavailable("deciding about the change failed; the log has the place".into()))?;
+    match verdict {
+        Verdict::Leave(answer) => Ok((answer, None)),
+        Verdict::Commit(changes, answer) => {
+            let committed = write(&transaction, wanted, loaded, *changes)?;
+            let outcome = transaction.commit();
+            settle(connection, outcome, committed.revision)?;
+            Ok((answer, Some(committed)))
+        }
+    }
+}
+
+/// What came of COMMIT. When it failed, the head tells whether it took effect.
+fn settle(connection: &Connection, outcome: rusqlite::Result<()>, revision: Revision) -> Result<(), StoreError> {
+    let Err(error) = outcome else { return Ok(()) };
+    if !connection.is_autocommit() {
+        // Already tried when the transaction was dropped, and tried again by the next change.
+        let _ = connection.execute_batch("ROLLBACK");
+    }
+    if may_have_reached_the_disk(&error) {
+        return Err(StoreError::Unknown(format!("the disk did not confirm the commit: {error}")));
+    }
+    match log::head(connection) {
+        Ok(head) if head.revision >= revision => Ok(()),
+        Ok(_) => Err(error.into()),
+        Err(unread) => Err(StoreError::Unknown(format!("{error}; and afterwards {unread}"))),
+    }
+}
+
+fn load(db: &Transaction<'_>, wanted: &Wanted) -> Result<Loaded, StoreError> {
+    let head = log::head(db)?;
+    let mut ids = wanted.sites.clone();
+    if let Some(agency) = &wanted.open_handovers_of {
+        let with_offers = handovers::sites_with_offers_of(db, agency)?;
+        ids.extend(with_offers.into_iter().filter(|id| !wanted.sites.contains(id)));
+    }
+    let sites = ids.iter().map(|id| sites::load(db, id)).collect::<Result<Vec<_>, _>>()?;
+    let handover = wanted.handover.as_ref().map(|id| handovers::load(db, id)).transpose()?.flatten();
+
+    let mut agencies: BTreeSet<AgencyId> = wanted.agencies.iter().chain(&wanted.open_handovers_of).cloned().collect();
+    if let Some(user) = &wanted.admin {
+        agencies.extend(people::agencies_of_admin(db, user)?);
+    }
+    for site in sites.iter().flatten() {
+        agencies.extend(site.seats.agency().cloned());
+        agencies.extend(site.open_handover.iter().flat_map(parties));
+    }
+    agencies.extend(handover.iter().flat_map(parties));
+
+    let mut directory = Directory::default();
+    for id in agencies {
+        if let Some(agency) = people::load_agency(db, &id)? {
+            directory.put_agency(Arc::new(agency));
+        }
+    }
+    if let Some(id) = &wanted.staff {
+        directory.put_staff(id.clone(), people::load_staff(db, id)?);
+    }
+    let stored = wanted.key.as_ref().map(|key| replies::load(db, key)).transpose()?.flatten();
+    Ok(Loaded { head, sites, handover, directory, stored })
+}
+
+/// The agencies among a handover's parties.
+fn parties(handover: &Handover) -> impl Iterator<Item = AgencyId> {
+    [&handover.initiator, &handover.to].into_iter().filter_map(|account| match account {
+        Account::Agency(id) => Some(id.clone()),
+        Account::User(_) => None,
+    })
+}
+
+fn write(db: &Transaction<'_>, wanted: &Wanted, loaded: Loaded, mut changes: Changes) -> Result<Committed, StoreError> {
+    let mut head = loaded.head;
+    head.revision = head.revision.next();
+    head.at = log::not_before(&head, changes.at);
+
+    let agencies = write_agencies(db, &loaded.directory, changes.agencies, head.revision)?;
+    for (id, role) in &changes.staff {
+        people::save_staff(db, id, *role)?;
+    }
+    write_sites(db, loaded.sites, &mut changes.sites, head.revision)?;
+    let handovers = one_each(changes.handovers, &changes.sites)?;
+    // What ends goes first, so that a site's next offer finds the place free.
+    for handover in handovers.values().filter(|h| !h.status.is_live()) {
+        handovers::save(db, handover)?;
+    }
+    for handover in handovers.values().filter(|h| h.status.is_live()) {
+        handovers::save(db, handover)?;
+    }
+    let mut sites = changes.sites;
+    check_offers(db, &sites)?;
+    sites.extend(others_touched(db, &sites, &handovers, head.revision)?);
+
+    let touched: BTreeSet<String> = sites
+        .iter()
+        .map(|site| format!("site:{}", site.id))
+        .chain(agencies.iter().map(|agency| format!("agency:{}", agency.id)))
+        .chain(changes.staff.iter().map(|(id, _)| format!("staff:{id}")))
+        .collect();
+    let placed = log::append(db, &mut head, changes.events, &touched)?;
+    log::publish(db, &head, placed, &touched)?;
+    if let (Some(key), Some(reply)) = (&wanted.key, &changes.reply) {
+        replies::keep(db, key, reply, head.revision, head.at)?;
+    }
+    replies::prune(db, head.at)?;
+    log::advance(db, &head)?;
+    Ok(Committed { revision: head.revision, at: head.at, sites, agencies, staff: changes.staff })
+}
+
+fn write_agencies(
+    db: &Transaction<'_>,
+    stored: &Directory,
+    agencies: Vec<Agency>,
+    revision: Revision,
+) -> Result<Vec<Arc<Agency>>, StoreError> {
+    let mut seen = BTreeSet::new();
+    let mut written = Vec::with_capacity(agencies.len());
+    for mut agency in agencies {
+        if !seen.insert(agency.id.clone()) {
+            return Err(contradiction(format_args!("agency `{}` is in it twice", agency.id)));
+        }
+        let old = match stored.agency(&agency.id) {
+            Some(old) => Some(Arc::clone(old)),
+            None => people::load_agency(db, &agency.id)?.map(Arc::new),
+        };
+        people::save_agency(db, old.as_deref(), &mut agency, revision)?;
+        written.push(Arc::new(agency));
+    }
+    Ok(written)
+}
+
+fn write_sites(
+    db: &Transaction<'_>,
+    stored: Vec<Option<Site>>,
+    sites: &mut [Site],
+    revision: Revision,
+) -> Result<(), StoreError> {
+    let mut stored: HashMap<SiteId, Site> = stored.into_iter().flatten().map(|site| (site.id.clone(), site)).collect();
+    let mut seen = BTreeSet::new();
+    for site in sites {
+        if !seen.insert(site.id.clone()) {
+            return Err(contradiction(format_args!("site `{}` is in it twice", site.id)));
+        }
+        let old = match stored.remove(&site.id) {
+            Some(old) => Some(old),
+            None => sites::load(db, &site.id)?,
+        };
+        sites::save(db, old.as_ref(), site, revision)?;
+    }
+    Ok(())
+}
+
+/// The handovers to write: those of the change, and the sites' open ones, which must be the same where both are given.
+fn one_each(handovers: Vec<Handover>, sites: &[Site]) -> Result<BTreeMap<HandoverId, Handover>, StoreError> {
+    let mut each: BTreeMap<HandoverId, Handover> = BTreeMap::new();
+    for handover in handovers.into_iter().chain(sites.iter().filter_map(|site| site.open_handover.clone())) {
+        match each.get(&handover.id) {
+            Some(other) if *other != handover => {
+                return Err(contradiction(format_args!("handover `{}` is in it in two versions", handover.id)));
+            }
+            Some(_) => {}
+            None => {
+                each.insert(handover.id.clone(), handover);
+            }
+        }
+    }
+    Ok(each)
+}
+
+/// Each site's open offer must now be the stored one.
+fn check_offers(db: &Transaction<'_>, sites: &[Site]) -> Result<(), StoreError> {
+    for site in sites {
+        let stored = handovers::live_of(db, &site.id)?;
+        if stored != site.open_handover {
+            let name = |handover: Option<&Handover>| handover.map_or("none".to_owned(), |h| format!("`{}`", h.id));
+            return Err(contradiction(format_args!(
+                "site `{}` says that its open handover is {}, the handovers say {}",
+                site.id,
+                name(site.open_handover.as_ref()),
+                name(stored.as_ref())
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Sites that the change did not carry but whose handovers it wrote: stamped, with the deadline that follows.
+fn others_touched(
+    db: &Transaction<'_>,
+    sites: &[Site],
+    handovers: &BTreeMap<HandoverId, Handover>,
+    revision: Revision,
+) -> Result<Vec<Site>, StoreError> {
+    let carried: BTreeSet<&SiteId> = sites.iter().map(|site| &site.id).collect();
+    let others: BTreeSet<&SiteId> = handovers.values().map(|h| &h.site).filter(|id| !carried.contains(id)).collect();
+    let mut touched = Vec::with_capacity(others.len());
+    for id in others {
+        let mut site = sites::load(db, id)?
+            .ok_or_else(|| contradiction(format_args!("a handover belongs to site `{id}`, which is not there")))?;
+        site.revision = revision;
+        sites::save_row(db, &site)?;
+        touched.push(site);
+    }
+    Ok(touched)
+}

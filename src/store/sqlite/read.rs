@@ -1,0 +1,109 @@
+//! Reads beside the writer: a few read-only connections, each read one snapshot.
+//!
+//! A read runs on a thread that may block, inside one deferred transaction, so that all it sees is the state of one
+//! revision. In write-ahead mode it neither waits for the writer nor holds it up. One shared connection lost: a page
+//! of the audit log would stand in the way of every other read.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use rusqlite::{Connection, TransactionBehavior, params};
+use tokio::sync::Semaphore;
+
+use super::{file::Place, rows::Fields};
+use crate::{
+    ids::SiteId,
+    store::{Page, StoreError},
+    time::Timestamp,
+};
+
+/// How many reads run at once; more wait.
+const READERS: usize = 4;
+
+/// Read-only connections, opened when first needed and kept.
+pub(super) struct Readers {
+    place: Place,
+    permits: Arc<Semaphore>,
+    idle: Arc<Mutex<Vec<Connection>>>,
+}
+
+impl Readers {
+    /// Opens the first connection, so that a file that cannot be read is found now.
+    pub fn open(place: Place) -> Result<Self, StoreError> {
+        let first = place.connect_read_only()?;
+        let idle = Arc::new(Mutex::new(vec![first]));
+        Ok(Self { place, permits: Arc::new(Semaphore::new(READERS)), idle })
+    }
+
+    /// Runs a read in one snapshot.
+    pub async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let stopped = |_| StoreError::Unavailable("the store is shutting down".into());
+        let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(stopped)?;
+        let (idle, place) = (Arc::clone(&self.idle), self.place.clone());
+        let task = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            let kept = idle.lock().pop();
+            let mut connection = match kept {
+                Some(connection) => connection,
+                None => place.connect_read_only()?,
+            };
+            // A connection whose read failed is not kept: it may be the reason.
+            let snapshot = connection.transaction_with_behavior(TransactionBehavior::Deferred)?;
+            let value = read(&snapshot)?;
+            snapshot.finish()?;
+            idle.lock().push(connection);
+            Ok(value)
+        });
+        task.await.map_err(|error| StoreError::Unavailable(format!("a read did not finish: {error}")))?
+    }
+}
+
+/// The LIMIT that tells whether more follow after a page.
+pub(super) fn one_more(limit: usize) -> i64 {
+    i64::try_from(limit.max(1)).unwrap_or(i64::MAX - 1).saturating_add(1)
+}
+
+/// The page of what was read with [`one_more`].
+pub(super) fn cut<T>(mut items: Vec<T>, limit: usize) -> Page<T> {
+    let more = items.len() > limit.max(1);
+    items.truncate(limit.max(1));
+    Page { items, more }
+}
+
+/// Site ids in order, after one.
+pub(super) fn site_ids(db: &Connection, after: Option<&SiteId>, limit: usize) -> Result<Page<SiteId>, StoreError> {
+    let mut statement = db.prepare_cached("SELECT id FROM site WHERE id > ?1 ORDER BY id LIMIT ?2")?;
+    // No identifier sorts before the empty text.
+    let mut rows = statement.query(params![after.map_or("", SiteId::as_str), one_more(limit)])?;
+    let mut items = Vec::new();
+    while let Some(row) = rows.next()? {
+        items.push(Fields { table: "site", key: "its id", row }.parse("id")?);
+    }
+    Ok(cut(items, limit))
+}
+
+/// Sites whose next deadline is not after `now`, most overdue first, and the earliest deadline after it.
+pub(super) fn due(
+    db: &Connection,
+    now: Timestamp,
+    limit: usize,
+) -> Result<(Vec<SiteId>, Option<Timestamp>), StoreError> {
+    let mut statement = db.prepare_cached(
+        "SELECT id FROM site WHERE next_deadline IS NOT NULL AND next_deadline <= ?1 ORDER BY next_deadline, id LIMIT ?2",
+    )?;
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let mut rows = statement.query(params![now.as_micros(), limit])?;
+    let mut sites = Vec::new();
+    while let Some(row) = rows.next()? {
+        sites.push(Fields { table: "site", key: "its id", row }.parse("id")?);
+    }
+    let next = db
+        .prepare_cached("SELECT min(next_deadline) AS next FROM site WHERE next_deadline > ?1")?
+        .query_row([now.as_micros()], |row| {
+            Ok(Fields { table: "site", key: "the next deadline", row }.maybe_time("next"))
+        })??;
+    Ok((sites, next))
+}

@@ -1,0 +1,95 @@
+//! Is the schema the one this version knows? Migrations, forward only, each a file whose checksum is kept.
+//!
+//! They run under the writing process's lock, all of them in one transaction: a crash leaves the old schema or the new
+//! one. A database from a newer version is refused, because what it means is not known here.
+
+use refinery::{Migration, Runner};
+use rusqlite::{Connection, OptionalExtension as _};
+
+use super::file::Place;
+use crate::store::StoreError;
+
+/// Every migration, in order: its name and text. A new one goes at the end; none is ever changed.
+const MIGRATIONS: [(&str, &str); 1] = [("V1__schema", include_str!("migrations/V1__schema.sql"))];
+
+/// The schema that this version writes.
+const VERSION: i64 = {
+    assert!(MIGRATIONS.len() < 1000);
+    #[expect(clippy::cast_possible_wrap, reason = "asserted to be small")]
+    {
+        MIGRATIONS.len() as i64
+    }
+};
+
+/// Brings the schema up to date, or refuses.
+pub(super) fn migrate(connection: &mut Connection, place: &Place) -> Result<(), StoreError> {
+    match version(connection)? {
+        None if is_empty(connection)? => {}
+        None => return Err(foreign(place)),
+        Some(found) if found > VERSION => return Err(newer(place, found)),
+        Some(_) => {}
+    }
+    let failed = |error: refinery::Error| {
+        let name = place.path().display();
+        match std::error::Error::source(&error) {
+            Some(cause) => {
+                StoreError::Unavailable(format!("the schema of `{name}` could not be set up: {error}: {cause}"))
+            }
+            None => StoreError::Corrupt(format!("the schema of `{name}` is not that of this version: {error}")),
+        }
+    };
+    let migrations = MIGRATIONS
+        .into_iter()
+        .map(|(name, sql)| Migration::unapplied(name, sql))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(failed)?;
+    Runner::new(&migrations).set_grouped(true).run(connection).map_err(failed)?;
+    Ok(())
+}
+
+/// Whether a database that is only read has exactly this version's schema.
+pub(super) fn check(connection: &Connection, place: &Place) -> Result<(), StoreError> {
+    match version(connection)? {
+        Some(VERSION) => Ok(()),
+        Some(found) if found > VERSION => Err(newer(place, found)),
+        Some(found) => Err(StoreError::Corrupt(format!(
+            "`{}` has the older schema {found}, this version reads {VERSION}; start `mandate serve` on it once",
+            place.path().display()
+        ))),
+        None => Err(foreign(place)),
+    }
+}
+
+fn newer(place: &Place, found: i64) -> StoreError {
+    StoreError::Corrupt(format!(
+        "`{}` was written by a newer version of mandate (its schema is {found}, this version knows {VERSION}); start \
+         that version, or restore a backup from before the upgrade",
+        place.path().display()
+    ))
+}
+
+fn foreign(place: &Place) -> StoreError {
+    StoreError::Corrupt(format!("`{}` is a database, but not one of mandate's", place.path().display()))
+}
+
+/// The schema's version, none when there is no history of migrations.
+fn version(connection: &Connection) -> Result<Option<i64>, StoreError> {
+    let known = connection
+        .query_row("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'refinery_schema_history'", [], |_| {
+            Ok(())
+        })
+        .optional()?;
+    match known {
+        // A history without an entry is what a crash between its making and the first migration leaves.
+        Some(()) => Ok(Some(connection.query_row(
+            "SELECT coalesce(max(version), 0) FROM refinery_schema_history",
+            [],
+            |row| row.get(0),
+        )?)),
+        None => Ok(None),
+    }
+}
+
+fn is_empty(connection: &Connection) -> Result<bool, StoreError> {
+    Ok(connection.query_row("SELECT NOT EXISTS (SELECT 1 FROM sqlite_schema)", [], |row| row.get(0))?)
+}
