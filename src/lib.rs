@@ -13,3 +13,8 @@ pub mod site;
 pub mod assignment;
 
 pub mod store;
+
+pub mod clock;
+pub mod config;
+pub mod http;
+pub mod telemetry;
