@@ -104,7 +104,7 @@ impl Default for Limits {
             connections: 10_000,
             header_timeout: Duration::from_secs(5),
             body_timeout: Duration::from_secs(10),
-            idle: Duration::from_secs(60),
+            idle: Duration::from_mins(1),
             drain: Duration::from_secs(10),
             page: 100,
             page_max: 1_000,

@@ -26,7 +26,7 @@ fn the_later_place_wins() {
     let config = load(toml, &environment, &[("listen", "unix:/run/mandate.sock")]).unwrap();
     assert_eq!(config.listen, Listen::Unix("/run/mandate.sock".into()), "command line over environment");
     assert_eq!(config.timers.offer_ttl, Duration::from_secs(2), "environment over file");
-    assert_eq!(config.timers.settle, Duration::from_secs(2 * 86_400), "file over default, beside a variable");
+    assert_eq!(config.timers.settle, Duration::from_hours(48), "file over default, beside a variable");
     assert_eq!(config.timers.step_up, Timers::default().step_up);
     assert_eq!((config.limits.page, config.limits.connections), (7, 5));
     assert_eq!(load(toml, &environment, &[]).unwrap().listen.to_string(), "[::1]:2");

@@ -27,7 +27,7 @@ pub(in crate::http) use typed::kind;
 use super::{problem::Problem, wire::BodyTimeout};
 
 /// How much of a body that is over its limit is read and thrown away, so that the caller, who is still sending, gets
-/// to read the answer. A caller that announces more than this is answered at once.
+/// to read the answer. A caller that announces more than this, or asks first (`Expect`), is answered at once.
 const DISCARD: usize = 1024 * 1024;
 
 /// Reads a request's body as one JSON value of at most `limit` bytes.
@@ -37,7 +37,8 @@ const DISCARD: usize = 1024 * 1024;
 pub async fn read(request: Request, limit: usize) -> Result<Value, Problem> {
     let (head, body) = request.into_parts();
     // The body first: a connection whose request was not read to its end cannot be used again.
-    let bytes = collect(body, limit).await?;
+    let asks_first = head.headers.contains_key(header::EXPECT);
+    let bytes = collect(body, limit, if asks_first { limit } else { DISCARD.max(limit) }).await?;
     require_json(&head.headers)?;
     parse(&bytes)
 }
@@ -86,10 +87,11 @@ fn unsupported(detail: &'static str) -> Problem {
     Problem::bad_request("unsupported_media_type", detail)
 }
 
-/// The whole body, without a copy when it came in one piece.
-async fn collect(mut body: Body, limit: usize) -> Result<Bytes, Problem> {
+/// The whole body of at most `limit` bytes, without a copy when it came in one piece; of a larger one, `discard` bytes
+/// are read before the answer.
+async fn collect(mut body: Body, limit: usize, discard: usize) -> Result<Bytes, Problem> {
     let announced = body.size_hint().lower();
-    if announced > u64::try_from(DISCARD).unwrap_or(u64::MAX) {
+    if announced > u64::try_from(discard).unwrap_or(u64::MAX) {
         return Err(too_large(limit));
     }
     let mut first = Bytes::new();
@@ -101,7 +103,7 @@ async fn collect(mut body: Body, limit: usize) -> Result<Bytes, Problem> {
         length = length.saturating_add(data.len());
         if length > limit {
             (first, rest) = (Bytes::new(), Vec::new());
-            if length > DISCARD {
+            if length > discard {
                 break;
             }
         } else if first.is_empty() {
