@@ -17,3 +17,8 @@ pub mod assignment;
 pub mod explanation;
 
 pub mod store;
+
+pub mod clock;
+pub mod config;
+pub mod http;
+pub mod telemetry;

@@ -1,0 +1,147 @@
+//! What time is it, and what shall this be called? The only module that asks the world for either.
+//!
+//! Everything below the edge takes `now` and ids as arguments; `clippy.toml` bans the wall clock and random ids
+//! everywhere else, so that a decision or a transition can be replayed from what was recorded.
+//!
+//! [`Clock`] has two real implementations: [`SystemClock`], and [`SettableClock`] for tests and for the story of
+//! `mandate demo`, which lets weeks pass. [`NeverBefore`] sits on either in embedded mode: `now` is the later of the
+//! wall clock and the last commit, so that a clock set back by an hour neither revives an expired right nor lets the
+//! log run backwards. Reading `std::time` where it is needed lost: a deadline test would have to sleep.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, Ordering},
+};
+
+use crate::{ids::HandoverId, time::Timestamp};
+
+/// Where `now` comes from.
+pub trait Clock: Send + Sync + 'static {
+    /// The present instant.
+    fn now(&self) -> Timestamp;
+}
+
+/// The wall clock of the machine.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        #[expect(clippy::disallowed_methods, reason = "this is the module that the ban sends everybody to")]
+        let now = jiff::Timestamp::now();
+        Timestamp::from_micros(now.as_microsecond())
+    }
+}
+
+/// A clock that stands still until it is told otherwise.
+#[derive(Debug, Default)]
+pub struct SettableClock(AtomicI64);
+
+impl SettableClock {
+    /// A clock that stands at `at`.
+    #[must_use]
+    pub const fn at(at: Timestamp) -> Self {
+        Self(AtomicI64::new(at.as_micros()))
+    }
+    /// Moves the clock, forwards or back.
+    pub fn set(&self, at: Timestamp) {
+        self.0.store(at.as_micros(), Ordering::Release);
+    }
+    /// Lets `duration` pass.
+    pub fn advance(&self, duration: std::time::Duration) {
+        self.set(self.now().plus(duration));
+    }
+}
+
+impl Clock for SettableClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_micros(self.0.load(Ordering::Acquire))
+    }
+}
+
+impl<C: Clock> Clock for Arc<C> {
+    fn now(&self) -> Timestamp {
+        C::now(self)
+    }
+}
+
+/// A clock that is never behind the last commit, however far back the clock below it is set.
+///
+/// Invariant: after `commit(at)` has returned, every `now()` is at or after `at`.
+#[derive(Debug)]
+pub struct NeverBefore<C> {
+    clock: C,
+    floor: AtomicI64,
+}
+
+impl<C: Clock> NeverBefore<C> {
+    /// `clock`, but not before `head`, the time of the last commit found at start.
+    pub const fn new(clock: C, head: Timestamp) -> Self {
+        Self { clock, floor: AtomicI64::new(head.as_micros()) }
+    }
+    /// Raises the floor to the time of a commit; an earlier one changes nothing.
+    pub fn commit(&self, at: Timestamp) {
+        self.floor.fetch_max(at.as_micros(), Ordering::AcqRel);
+    }
+}
+
+impl<C: Clock> Clock for NeverBefore<C> {
+    fn now(&self) -> Timestamp {
+        self.clock.now().max(Timestamp::from_micros(self.floor.load(Ordering::Acquire)))
+    }
+}
+
+/// A fresh UUIDv7, hyphenated and in lower case: sortable by the time it was made.
+#[must_use]
+pub fn new_uuid() -> String {
+    #[expect(clippy::disallowed_methods, reason = "this is the module that the ban sends everybody to")]
+    let uuid = uuid::Uuid::now_v7();
+    uuid.hyphenated().to_string()
+}
+
+/// A fresh identifier for a handover.
+///
+/// # Panics
+/// Never: the text of a UUID is an identifier.
+#[must_use]
+pub fn new_handover_id() -> HandoverId {
+    #[expect(clippy::expect_used, reason = "36 of 0-9a-f and `-`, not `-` first, is always an identifier")]
+    new_uuid().parse().expect("a UUID is an identifier")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn now_never_goes_back_behind_the_last_commit() {
+        let wall = Arc::new(SettableClock::at(Timestamp::from_seconds(1_000)));
+        let clock = NeverBefore::new(Arc::clone(&wall), Timestamp::from_seconds(900));
+        assert_eq!(clock.now(), Timestamp::from_seconds(1_000));
+        clock.commit(Timestamp::from_seconds(1_000));
+        wall.set(Timestamp::from_seconds(10));
+        assert_eq!(clock.now(), Timestamp::from_seconds(1_000), "set back");
+        assert_eq!(wall.now(), Timestamp::from_seconds(10), "the control: without the floor it does go back");
+        clock.commit(Timestamp::from_seconds(5));
+        assert_eq!(clock.now(), Timestamp::from_seconds(1_000), "a late word of an earlier commit");
+        wall.set(Timestamp::from_seconds(1_000));
+        wall.advance(Duration::from_secs(1));
+        assert_eq!(clock.now(), Timestamp::from_seconds(1_001));
+    }
+
+    #[test]
+    fn the_system_clock_is_in_this_century() {
+        assert!(SystemClock.now() > "2024-01-01T00:00:00Z".parse().unwrap());
+        assert!(SystemClock.now() < "2100-01-01T00:00:00Z".parse().unwrap());
+    }
+
+    #[test]
+    fn ids_are_version_7_distinct_and_in_order() {
+        let ids: Vec<String> = (0..100).map(|_| new_uuid()).collect();
+        assert!(ids.windows(2).all(|pair| pair[0] < pair[1]), "{ids:?}");
+        assert!(ids.iter().all(|id| id.len() == 36 && id.as_bytes()[14] == b'7'));
+        assert_eq!(new_handover_id().as_str().len(), 36);
+    }
+}

@@ -1,0 +1,176 @@
+//! Where do connections come from? A TCP port or a socket in the file system, opened at start and closed at stop.
+//!
+//! A unix socket appears under its name with its permissions (0660) already set: it is bound beside it and renamed,
+//! so that there is no moment in which anybody may connect. A file left behind by a crash is replaced, but only when
+//! nothing answers on it and it is a socket; the file is removed at the end only while it is still ours.
+
+use std::{
+    fs, io,
+    os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt},
+    path::{Path, PathBuf},
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpListener, TcpStream, UnixListener, UnixStream},
+};
+
+use crate::config::Listen;
+
+/// Owner and group may connect.
+const SOCKET_MODE: u32 = 0o660;
+
+/// Why an address cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on `{address}`: {reason}")]
+pub struct BindError {
+    address: Listen,
+    reason: io::Error,
+}
+
+/// An open address.
+#[derive(Debug)]
+pub struct Listener {
+    socket: Socket,
+    address: Listen,
+}
+
+#[derive(Debug)]
+enum Socket {
+    Tcp(TcpListener),
+    /// The last member goes last: the file is removed after the socket is closed.
+    Unix(UnixListener, #[expect(dead_code, reason = "removes the file when it is dropped")] SocketFile),
+}
+
+impl Listener {
+    /// Opens `listen`.
+    ///
+    /// # Errors
+    /// The port or the socket is in use, or the system does not let us.
+    pub async fn bind(listen: &Listen) -> Result<Self, BindError> {
+        let opened = match listen {
+            Listen::Tcp(address) => Self::tcp(*address).await,
+            Listen::Unix(path) => Self::unix(path).await,
+        };
+        opened.map_err(|reason| BindError { address: listen.clone(), reason })
+    }
+
+    async fn tcp(address: std::net::SocketAddr) -> io::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
+        let address = Listen::Tcp(listener.local_addr()?);
+        Ok(Self { socket: Socket::Tcp(listener), address })
+    }
+
+    async fn unix(path: &Path) -> io::Result<Self> {
+        match fs::symlink_metadata(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+            Ok(found) if !found.file_type().is_socket() => {
+                return Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is a file that is not a socket"));
+            }
+            Ok(_) => match UnixStream::connect(path).await {
+                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
+                Err(error) => return Err(error),
+                Ok(_) => return Err(io::Error::new(io::ErrorKind::AddrInUse, "somebody answers on this socket")),
+            },
+        }
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(format!(".{}", std::process::id()));
+        let beside = PathBuf::from(beside);
+        let listener = UnixListener::bind(&beside)?;
+        let mut file = SocketFile::new(beside)?;
+        fs::set_permissions(&file.path, fs::Permissions::from_mode(SOCKET_MODE))?;
+        fs::rename(&file.path, path)?;
+        path.clone_into(&mut file.path);
+        Ok(Self { socket: Socket::Unix(listener, file), address: Listen::Unix(path.to_owned()) })
+    }
+
+    /// The address in use: with the port that the system chose, if it was asked to.
+    #[must_use]
+    pub const fn address(&self) -> &Listen {
+        &self.address
+    }
+
+    /// The next connection.
+    pub(super) async fn accept(&self) -> io::Result<Connection> {
+        match &self.socket {
+            Socket::Tcp(listener) => {
+                let (stream, _) = listener.accept().await?;
+                // An answer is one small write: waiting for more to send would only delay it.
+                stream.set_nodelay(true)?;
+                Ok(Connection::Tcp(stream))
+            }
+            Socket::Unix(listener, _) => Ok(Connection::Unix(listener.accept().await?.0)),
+        }
+    }
+}
+
+/// The file of a unix socket.
+#[derive(Debug)]
+struct SocketFile {
+    path: PathBuf,
+    /// Which file it is, whatever its name.
+    identity: (u64, u64),
+}
+
+impl SocketFile {
+    fn new(path: PathBuf) -> io::Result<Self> {
+        let found = fs::symlink_metadata(&path)?;
+        Ok(Self { path, identity: (found.dev(), found.ino()) })
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        let ours = fs::symlink_metadata(&self.path).is_ok_and(|found| (found.dev(), found.ino()) == self.identity);
+        if ours && let Err(error) = fs::remove_file(&self.path) {
+            tracing::warn!(path = %self.path.display(), %error, "the socket file stays behind");
+        }
+    }
+}
+
+/// One connection of either kind.
+#[derive(Debug)]
+pub(super) enum Connection {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+macro_rules! either {
+    ($connection:expr, $stream:ident => $call:expr) => {
+        match $connection.get_mut() {
+            Connection::Tcp($stream) => $call,
+            Connection::Unix($stream) => $call,
+        }
+    };
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        either!(self, stream => Pin::new(stream).poll_read(cx, buffer))
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        either!(self, stream => Pin::new(stream).poll_write(cx, bytes))
+    }
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        either!(self, stream => Pin::new(stream).poll_write_vectored(cx, slices))
+    }
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(self, stream => Pin::new(stream).poll_flush(cx))
+    }
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(self, stream => Pin::new(stream).poll_shutdown(cx))
+    }
+}
