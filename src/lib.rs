@@ -3,22 +3,26 @@
 //! Modules in reading order, lowest first.
 #![forbid(unsafe_code)]
 
+// Values.
 pub mod ids;
 pub mod revision;
 pub mod time;
 
+// Pure: no input or output, no clock.
+pub mod assignment;
 pub mod decision;
+pub mod explanation;
 pub mod handover;
 pub mod policy;
 pub mod site;
 
-pub mod assignment;
-
-pub mod explanation;
-
+// Ports and what stands behind them.
+pub mod cache;
+pub mod clock;
 pub mod store;
 
-pub mod clock;
+// The service and its edge.
+pub mod app;
 pub mod config;
 pub mod http;
 pub mod telemetry;
