@@ -14,5 +14,6 @@ mod host;
 pub mod json;
 pub mod listener;
 pub mod problem;
+pub mod routes;
 pub mod server;
 mod wire;
