@@ -35,7 +35,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// More than the buffers of both sides hold.
 const LARGE: usize = 64 * 1024 * 1024;
-const PIECE: usize = 64 * 1024;
+const PIECE: usize = 16 * 1024;
 
 /// A body of so many pieces, of unknown length.
 struct Pieces(usize);
