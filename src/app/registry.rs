@@ -6,7 +6,10 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor, value::MapAccessDeserializer},
+};
 use serde_json::{Value, json};
 
 use super::{App, Failure, Kind};
@@ -41,17 +44,37 @@ pub struct SiteUpdate {
     pub published: bool,
     /// Connected domains: names, or names with their holders.
     #[serde(default)]
+    #[schema(value_type = Vec<Domain>)]
     pub domains: Vec<DomainUpdate>,
 }
 
 /// A domain by name, held by the owner, or with another holder.
-#[derive(Debug, Clone, Deserialize, utoipa::ToSchema)]
-#[serde(untagged)]
+#[derive(Debug, Clone)]
 pub enum DomainUpdate {
     /// `"bakery.example"`.
     Name(String),
     /// `{"name":"bakery.example","holder":"user:maria"}`.
     Held(Domain),
+}
+
+/// By hand: an untagged enumeration would also take an array for a domain.
+impl<'de> Deserialize<'de> for DomainUpdate {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+        impl<'de> Visitor<'de> for Either {
+            type Value = DomainUpdate;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a domain's name, or an object with `name` and `holder`")
+            }
+            fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<DomainUpdate, E> {
+                Ok(DomainUpdate::Name(name.to_owned()))
+            }
+            fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<DomainUpdate, A::Error> {
+                Domain::deserialize(MapAccessDeserializer::new(members)).map(DomainUpdate::Held)
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
 }
 
 /// `PUT /v1/agencies/{agency}`.
@@ -97,7 +120,8 @@ impl App {
         let seats = seats(&update)?;
         let domains = domains(&update)?;
         let agency = seats.agency().cloned();
-        let wanted = Wanted { sites: vec![id.clone()], agencies: agency.iter().cloned().collect(), ..Wanted::default() };
+        let wanted =
+            Wanted { sites: vec![id.clone()], agencies: agency.iter().cloned().collect(), ..Wanted::default() };
         let clock = std::sync::Arc::clone(&self.clock);
         let decide = move |loaded: &Loaded| -> Decided<Site> {
             let at = clock.now().max(loaded.head.at);
@@ -146,7 +170,11 @@ impl App {
                 revision: old.map(|old| old.revision).unwrap_or_default(),
             };
             if old.is_some_and(|old| **old == agency) {
-                return Verdict::Leave(Ok(Registered { created: false, revision: loaded.head.revision, value: agency }));
+                return Verdict::Leave(Ok(Registered {
+                    created: false,
+                    revision: loaded.head.revision,
+                    value: agency,
+                }));
             }
             let at = clock.now().max(loaded.head.at);
             let kind = match (old.map(|old| old.status), agency.status) {
@@ -195,7 +223,9 @@ impl App {
             let before = old.member(&user);
             if before == role {
                 return Verdict::Leave(match role {
-                    Some(_) => Ok(Registered { created: false, revision: loaded.head.revision, value: Agency::clone(old) }),
+                    Some(_) => {
+                        Ok(Registered { created: false, revision: loaded.head.revision, value: Agency::clone(old) })
+                    }
                     None => Err(Failure::new(
                         Kind::NotFound,
                         "unknown_member",
@@ -212,7 +242,9 @@ impl App {
                 return Verdict::Leave(Err(Failure::new(
                     Kind::Conflict,
                     "last_admin",
-                    format!("`{user}` is the last admin of `{id}`. Name another admin first, or set its status to dissolving."),
+                    format!(
+                        "`{user}` is the last admin of `{id}`. Name another admin first, or set its status to dissolving."
+                    ),
                 )));
             }
             let at = clock.now().max(loaded.head.at);
@@ -222,8 +254,12 @@ impl App {
                 (Some(_), Some(_)) => "AgencyMemberChanged",
             };
             let data = json!({ "agency": id, "user": user, "role": role });
-            let changes =
-                Changes { agencies: vec![agency.clone()], events: vec![event(None, kind, data)], at, ..Changes::default() };
+            let changes = Changes {
+                agencies: vec![agency.clone()],
+                events: vec![event(None, kind, data)],
+                at,
+                ..Changes::default()
+            };
             agency.revision = loaded.head.revision.next();
             let reply = Registered { created: before.is_none(), revision: agency.revision, value: agency };
             Verdict::Commit(Box::new(changes), Ok(reply))
@@ -235,7 +271,11 @@ impl App {
     ///
     /// # Errors
     /// `404` when there is nobody to remove.
-    pub async fn put_staff(&self, id: StaffId, role: Option<StaffRole>) -> Result<Registered<Option<StaffRole>>, Failure> {
+    pub async fn put_staff(
+        &self,
+        id: StaffId,
+        role: Option<StaffRole>,
+    ) -> Result<Registered<Option<StaffRole>>, Failure> {
         let wanted = Wanted { staff: Some(id.clone()), ..Wanted::default() };
         let clock = std::sync::Arc::clone(&self.clock);
         let decide = move |loaded: &Loaded| -> Decided<Option<StaffRole>> {
@@ -243,7 +283,11 @@ impl App {
             if before == role {
                 return Verdict::Leave(match role {
                     Some(_) => Ok(Registered { created: false, revision: loaded.head.revision, value: role }),
-                    None => Err(Failure::new(Kind::NotFound, "unknown_staff", format!("There is no member of staff `{id}`."))),
+                    None => Err(Failure::new(
+                        Kind::NotFound,
+                        "unknown_staff",
+                        format!("There is no member of staff `{id}`."),
+                    )),
                 });
             }
             let at = clock.now().max(loaded.head.at);
@@ -276,12 +320,12 @@ fn seats(update: &SiteUpdate) -> Result<Seats, Failure> {
     match (update.mode, &update.owner) {
         (Mode::SelfManaged, Account::User(owner)) => Ok(Seats::SelfManaged { owner: owner.clone() }),
         (Mode::PartnerBuilt, Account::Agency(owner)) => Ok(Seats::PartnerBuilt { owner: owner.clone() }),
-        (Mode::SelfManaged, Account::Agency(_)) => {
-            wrong("A self_managed site is owned by a person: write `owner` as `user:ID`, or use the mode partner_built.")
-        }
-        (Mode::PartnerBuilt, Account::User(_)) => {
-            wrong("A partner_built site is owned by an agency: write `owner` as `agency:ID`, or use the mode self_managed.")
-        }
+        (Mode::SelfManaged, Account::Agency(_)) => wrong(
+            "A self_managed site is owned by a person: write `owner` as `user:ID`, or use the mode partner_built.",
+        ),
+        (Mode::PartnerBuilt, Account::User(_)) => wrong(
+            "A partner_built site is owned by an agency: write `owner` as `agency:ID`, or use the mode self_managed.",
+        ),
         (Mode::PartnerManaged | Mode::Purged, _) => {
             wrong("`mode` is self_managed or partner_built here; the other modes are reached by commands.")
         }
