@@ -59,6 +59,11 @@ impl Place {
         }
     }
 
+    /// Refuses a folder that other machines may write to.
+    pub fn refuse_network(&self) -> Result<(), StoreError> {
+        self.path.parent().map_or(Ok(()), super::mounts::refuse_network)
+    }
+
     /// Takes the writing process's lock.
     pub fn lock(&self) -> Result<Lock, StoreError> {
         let mut name = self.path.clone().into_os_string();
@@ -107,19 +112,6 @@ impl Place {
         self.open(flags)
     }
 
-    /// Makes a connection keep its promises about durability. Before this nothing in the file has changed.
-    pub fn write_ahead(&self, connection: &Connection) -> Result<(), StoreError> {
-        let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
-        if mode != "wal" {
-            return Err(StoreError::Unavailable(format!(
-                "it cannot be put into write-ahead mode (it stayed in `{mode}`); use a local disk"
-            )));
-        }
-        // FULL: the reply promises that the change survives a power cut, and NORMAL would not keep that.
-        connection.pragma_update(None, "synchronous", "FULL")?;
-        Ok(())
-    }
-
     /// A connection that only reads.
     pub fn connect_read_only(&self) -> Result<Connection, StoreError> {
         let connection = self.open(OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
@@ -150,6 +142,19 @@ impl Place {
             StoreError::Corrupt(what) => StoreError::Corrupt(named(what)),
         }
     }
+}
+
+/// Makes a connection keep its promises about durability. Before this nothing in the file has changed.
+pub(super) fn write_ahead(connection: &Connection) -> Result<(), StoreError> {
+    let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+    if mode != "wal" {
+        return Err(StoreError::Unavailable(format!(
+            "it cannot be put into write-ahead mode (it stayed in `{mode}`); use a local disk"
+        )));
+    }
+    // FULL: the reply promises that the change survives a power cut, and NORMAL would not keep that.
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    Ok(())
 }
 
 /// The path without symbolic links, so that one file has one lock.

@@ -14,6 +14,7 @@ mod error;
 mod file;
 mod handovers;
 mod log;
+mod mounts;
 mod people;
 mod read;
 mod replies;
@@ -66,10 +67,11 @@ impl SqliteStore {
     pub fn open(path: &Path, observer: Option<Observer>) -> Result<Self, StoreError> {
         let place = Place::to_write(path)?;
         let open = || {
+            place.refuse_network()?;
             let lock = place.lock()?;
             let mut connection = place.connect()?;
             schema::admit(&connection)?;
-            place.write_ahead(&connection)?;
+            file::write_ahead(&connection)?;
             schema::migrate(&mut connection)?;
             log::head(&connection)?;
             let readers = Readers::open(place.clone())?;

@@ -202,6 +202,8 @@ async fn a_killed_process_has_lost_nothing_it_answered() {
         let left = Folder::new();
         fs::copy(folder.db(), left.db()).unwrap();
         fs::copy(folder.0.path().join("mandate.db-wal"), left.0.path().join("mandate.db-wal")).unwrap();
+        let reader = SqliteStore::open_read_only(&left.db()).unwrap();
+        assert_eq!(reader.head().await.unwrap().revision, revision, "without a writer to bring the log in");
         let found = left.open();
         assert_eq!(found.head().await.unwrap().revision, revision);
         assert_eq!(everything(&found).await, everything(&store).await);

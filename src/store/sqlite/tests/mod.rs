@@ -3,6 +3,7 @@
 
 mod faults;
 mod history;
+mod model;
 mod opening;
 mod wall;
 
