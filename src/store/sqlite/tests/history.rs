@@ -178,3 +178,21 @@ async fn old_replies_are_removed_a_few_at_a_time() {
         assert_eq!(count().await, left, "day {n}");
     }
 }
+
+#[tokio::test]
+async fn every_key_knows_the_revision_that_last_changed_it() {
+    let folder = Folder::new();
+    let store = folder.open();
+    fill(&store).await;
+    drop(store);
+    let db = Connection::open(folder.db()).unwrap();
+    let rows = |sql: &str| -> Vec<(String, i64)> {
+        let mut statement = db.prepare(sql).unwrap();
+        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+        rows.map(Result::unwrap).collect()
+    };
+    let heads = rows("SELECT key, revision FROM key_head ORDER BY key");
+    assert_eq!(heads, rows("SELECT key, max(revision) FROM change GROUP BY key ORDER BY key"));
+    let sites = rows("SELECT 'site:' || id, revision FROM site ORDER BY 1");
+    assert_eq!(heads.into_iter().filter(|(key, _)| key.starts_with("site:")).collect::<Vec<_>>(), sites);
+}
