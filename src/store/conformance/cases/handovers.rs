@@ -10,19 +10,19 @@ pub(in crate::store::conformance) async fn a_site_has_one_live_handover<S: Store
 
     // A second one beside it, a site that forgets its offer, one that names an ended one: all contradict themselves.
     let mut second = offered.clone();
-    second.open_handover = Some(offer("h-2", "bakery", 1));
+    second.open_handover = Some(offer("a-2", "bakery", 1));
     let mut stale = offered.clone();
     stale.open_handover = Some(ended(offer("h-1", "bakery", 0), HandoverStatus::Declined));
     for wrong in [second.clone(), site("bakery"), stale] {
         let refused = commit(&*store, Wanted::default(), Changes { sites: vec![wrong], ..Changes::default() }).await;
         assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
     }
-    // In one change the first may end and the second open.
-    let handovers = vec![offer("h-2", "bakery", 1), ended(offer("h-1", "bakery", 0), HandoverStatus::Superseded)];
+    // In one change the first may end and the second open, whichever name sorts first.
+    let handovers = vec![offer("a-2", "bakery", 1), ended(offer("h-1", "bakery", 0), HandoverStatus::Superseded)];
     put(&*store, Changes { sites: vec![second], handovers, ..Changes::default() }).await;
     let loaded = peek(&*store, Wanted { handover: Some(id("h-1")), ..want(&["bakery"]) }).await;
     assert_eq!(loaded.handover.unwrap().status, HandoverStatus::Superseded);
-    assert_eq!(loaded.sites[0].as_ref().unwrap().open_handover, Some(offer("h-2", "bakery", 1)));
+    assert_eq!(loaded.sites[0].as_ref().unwrap().open_handover, Some(offer("a-2", "bakery", 1)));
     // What has ended stays as it ended.
     let revived =
         Changes { handovers: vec![ended(offer("h-1", "bakery", 0), HandoverStatus::Accepted)], ..Changes::default() };
