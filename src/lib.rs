@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 // Values.
+pub mod digest;
 pub mod ids;
 pub mod revision;
 pub mod time;
