@@ -13,7 +13,7 @@ use smol_str::SmolStr;
 
 use super::{App, Failure, Kind, preview};
 use crate::{
-    assignment::{Asked, Directory, SitePolicies, SiteRow, Standing, STATE_REASONS, Via},
+    assignment::{Asked, Directory, STATE_REASONS, SitePolicies, SiteRow, Standing, Via},
     clock,
     handover::{self, Acting, Applied, Command, Handover, Refusal, Situation, Timers},
     ids::{Account, AgencyId, HandoverId, Principal, SiteId},

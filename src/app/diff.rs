@@ -107,7 +107,8 @@ impl<'a> State<'a> {
 
 /// Everybody who is somebody on the site: seats' people, contributors, granted members, parties of an offer.
 fn concerned(site: &Site, directory: &Directory, people: &mut BTreeSet<UserId>) {
-    let mut accounts: Vec<Account> = [site.seats.content_owner(), site.seats.plan_holder()].into_iter().flatten().collect();
+    let mut accounts: Vec<Account> =
+        [site.seats.content_owner(), site.seats.plan_holder()].into_iter().flatten().collect();
     if let Some(offer) = &site.open_handover {
         accounts.extend([offer.initiator.clone(), offer.to.clone()]);
     }
@@ -116,7 +117,9 @@ fn concerned(site: &Site, directory: &Directory, people: &mut BTreeSet<UserId>) 
             Account::User(user) => {
                 people.insert(user);
             }
-            Account::Agency(id) => people.extend(directory.agency(&id).into_iter().flat_map(|agency| agency.members.keys().cloned())),
+            Account::Agency(id) => {
+                people.extend(directory.agency(&id).into_iter().flat_map(|agency| agency.members.keys().cloned()))
+            }
         }
     }
     people.extend(site.contributors.keys().cloned());

@@ -81,7 +81,12 @@ impl App {
     }
 }
 
-fn applied_preview(attempt: &Attempt, ground: Ground<'_>, applied: Applied, lines: Vec<Line>) -> Result<Preview, Failure> {
+fn applied_preview(
+    attempt: &Attempt,
+    ground: Ground<'_>,
+    applied: Applied,
+    lines: Vec<Line>,
+) -> Result<Preview, Failure> {
     let after = accepted(attempt, ground, &applied).unwrap_or(applied).site;
     Ok(Preview {
         would: "apply",

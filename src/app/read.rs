@@ -107,9 +107,10 @@ impl App {
     /// # Errors
     /// `404` when there is none.
     pub async fn handover(&self, id: &HandoverId) -> Result<Handover, Failure> {
-        self.store.handover(id).await?.ok_or_else(|| {
-            Failure::new(Kind::NotFound, "unknown_handover", format!("There is no handover `{id}`."))
-        })
+        self.store
+            .handover(id)
+            .await?
+            .ok_or_else(|| Failure::new(Kind::NotFound, "unknown_handover", format!("There is no handover `{id}`.")))
     }
 
     /// A site's handovers, oldest first.

@@ -97,7 +97,8 @@ impl App {
         let seats = seats(&update)?;
         let domains = domains(&update)?;
         let agency = seats.agency().cloned();
-        let wanted = Wanted { sites: vec![id.clone()], agencies: agency.iter().cloned().collect(), ..Wanted::default() };
+        let wanted =
+            Wanted { sites: vec![id.clone()], agencies: agency.iter().cloned().collect(), ..Wanted::default() };
         let clock = std::sync::Arc::clone(&self.clock);
         let decide = move |loaded: &Loaded| -> Decided<Site> {
             let at = clock.now().max(loaded.head.at);
@@ -146,7 +147,11 @@ impl App {
                 revision: old.map(|old| old.revision).unwrap_or_default(),
             };
             if old.is_some_and(|old| **old == agency) {
-                return Verdict::Leave(Ok(Registered { created: false, revision: loaded.head.revision, value: agency }));
+                return Verdict::Leave(Ok(Registered {
+                    created: false,
+                    revision: loaded.head.revision,
+                    value: agency,
+                }));
             }
             let at = clock.now().max(loaded.head.at);
             let kind = match (old.map(|old| old.status), agency.status) {
@@ -195,7 +200,9 @@ impl App {
             let before = old.member(&user);
             if before == role {
                 return Verdict::Leave(match role {
-                    Some(_) => Ok(Registered { created: false, revision: loaded.head.revision, value: Agency::clone(old) }),
+                    Some(_) => {
+                        Ok(Registered { created: false, revision: loaded.head.revision, value: Agency::clone(old) })
+                    }
                     None => Err(Failure::new(
                         Kind::NotFound,
                         "unknown_member",
@@ -212,7 +219,9 @@ impl App {
                 return Verdict::Leave(Err(Failure::new(
                     Kind::Conflict,
                     "last_admin",
-                    format!("`{user}` is the last admin of `{id}`. Name another admin first, or set its status to dissolving."),
+                    format!(
+                        "`{user}` is the last admin of `{id}`. Name another admin first, or set its status to dissolving."
+                    ),
                 )));
             }
             let at = clock.now().max(loaded.head.at);
@@ -222,8 +231,12 @@ impl App {
                 (Some(_), Some(_)) => "AgencyMemberChanged",
             };
             let data = json!({ "agency": id, "user": user, "role": role });
-            let changes =
-                Changes { agencies: vec![agency.clone()], events: vec![event(None, kind, data)], at, ..Changes::default() };
+            let changes = Changes {
+                agencies: vec![agency.clone()],
+                events: vec![event(None, kind, data)],
+                at,
+                ..Changes::default()
+            };
             agency.revision = loaded.head.revision.next();
             let reply = Registered { created: before.is_none(), revision: agency.revision, value: agency };
             Verdict::Commit(Box::new(changes), Ok(reply))
@@ -235,7 +248,11 @@ impl App {
     ///
     /// # Errors
     /// `404` when there is nobody to remove.
-    pub async fn put_staff(&self, id: StaffId, role: Option<StaffRole>) -> Result<Registered<Option<StaffRole>>, Failure> {
+    pub async fn put_staff(
+        &self,
+        id: StaffId,
+        role: Option<StaffRole>,
+    ) -> Result<Registered<Option<StaffRole>>, Failure> {
         let wanted = Wanted { staff: Some(id.clone()), ..Wanted::default() };
         let clock = std::sync::Arc::clone(&self.clock);
         let decide = move |loaded: &Loaded| -> Decided<Option<StaffRole>> {
@@ -243,7 +260,11 @@ impl App {
             if before == role {
                 return Verdict::Leave(match role {
                     Some(_) => Ok(Registered { created: false, revision: loaded.head.revision, value: role }),
-                    None => Err(Failure::new(Kind::NotFound, "unknown_staff", format!("There is no member of staff `{id}`."))),
+                    None => Err(Failure::new(
+                        Kind::NotFound,
+                        "unknown_staff",
+                        format!("There is no member of staff `{id}`."),
+                    )),
                 });
             }
             let at = clock.now().max(loaded.head.at);
@@ -276,12 +297,12 @@ fn seats(update: &SiteUpdate) -> Result<Seats, Failure> {
     match (update.mode, &update.owner) {
         (Mode::SelfManaged, Account::User(owner)) => Ok(Seats::SelfManaged { owner: owner.clone() }),
         (Mode::PartnerBuilt, Account::Agency(owner)) => Ok(Seats::PartnerBuilt { owner: owner.clone() }),
-        (Mode::SelfManaged, Account::Agency(_)) => {
-            wrong("A self_managed site is owned by a person: write `owner` as `user:ID`, or use the mode partner_built.")
-        }
-        (Mode::PartnerBuilt, Account::User(_)) => {
-            wrong("A partner_built site is owned by an agency: write `owner` as `agency:ID`, or use the mode self_managed.")
-        }
+        (Mode::SelfManaged, Account::Agency(_)) => wrong(
+            "A self_managed site is owned by a person: write `owner` as `user:ID`, or use the mode partner_built.",
+        ),
+        (Mode::PartnerBuilt, Account::User(_)) => wrong(
+            "A partner_built site is owned by an agency: write `owner` as `agency:ID`, or use the mode self_managed.",
+        ),
         (Mode::PartnerManaged | Mode::Purged, _) => {
             wrong("`mode` is self_managed or partner_built here; the other modes are reached by commands.")
         }

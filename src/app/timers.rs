@@ -8,8 +8,8 @@ use std::{sync::Arc, time::Duration};
 
 use super::{App, Failure, command};
 use crate::{
-    handover::{self, Situation},
     clock,
+    handover::{self, Situation},
     ids::SiteId,
     store::{Loaded, Store, Verdict, Wanted},
 };

@@ -56,7 +56,13 @@ pub struct Moment {
 impl SiteRow {
     /// Takes from the directory what a decision needs.
     #[must_use]
-    pub fn moment(&self, principal: &Principal, policies: &SitePolicies, directory: &Directory, now: Timestamp) -> Moment {
+    pub fn moment(
+        &self,
+        principal: &Principal,
+        policies: &SitePolicies,
+        directory: &Directory,
+        now: Timestamp,
+    ) -> Moment {
         Moment { held: self.held(principal, policies, directory, now), flags: self.flags(directory, now), now }
     }
 }
