@@ -10,6 +10,7 @@ use crate::{
     ids::{Principal, SiteId},
     revision::Revision,
     store::Store,
+    time::Timestamp,
 };
 
 /// An answer and where it comes from.
@@ -21,6 +22,8 @@ pub struct Checked {
     pub revision: Revision,
     /// The rules it was decided under.
     pub policies: Arc<SitePolicies>,
+    /// For a deny that time alone ends: when.
+    pub until: Option<Timestamp>,
 }
 
 /// How much of an answer is wanted.
@@ -87,7 +90,7 @@ impl App {
         let Some((row, policies, moment, revision)) = pinned else { return Ok(None) };
         let deny = |reason| {
             let policies = Arc::clone(&policies);
-            Ok(Some(Checked { outcome: Outcome::denied(reason), revision, policies }))
+            Ok(Some(Checked { outcome: Outcome::denied(reason), revision, policies, until: None }))
         };
         let Some(action) = policies.bundle().action(action) else { return deny("unknown_action") };
         let (Some(principal), Some(moment)) = (principal, moment) else { return deny("no_role") };
@@ -96,11 +99,12 @@ impl App {
             Detail::Bare => standing.decide_without_reason(action)?,
             Detail::Full => standing.decide(action)?,
         };
-        Ok(Some(Checked { outcome, revision, policies }))
+        let until = outcome.reason.as_deref().and_then(|reason| row.until(reason));
+        Ok(Some(Checked { outcome, revision, policies, until }))
     }
 
     fn denied(&self, reason: &'static str) -> Checked {
-        Checked { outcome: Outcome::denied(reason), revision: self.view.head().0, policies: self.view.policies() }
+        Checked { outcome: Outcome::denied(reason), revision: self.view.head().0, policies: self.view.policies(), until: None }
     }
 }
 

@@ -14,12 +14,12 @@ mod registry;
 mod timers;
 
 pub use check::{Checked, Detail};
-pub use command::{CommandRequest, Reply};
+pub use command::{CommandRequest, Reply, ReplyBody};
 pub use diff::{Change as PermissionChange, PermissionDiff};
 pub use failure::{Failure, Kind};
 pub use preview::Preview;
 pub use read::{Access, AccessEntry};
-pub use registry::{AgencyUpdate, SiteUpdate};
+pub use registry::{AgencyUpdate, Registered, SiteUpdate};
 
 use std::{path::Path, sync::Arc};
 

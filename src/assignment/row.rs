@@ -112,6 +112,17 @@ impl SiteRow {
     pub(super) fn contributor(&self, user: &str) -> Option<Assignment> {
         self.people.find(user)
     }
+    /// When a denial for this reason ends by itself; none where time alone ends nothing.
+    #[must_use]
+    pub fn until(&self, reason: &str) -> Option<Timestamp> {
+        let at = |deadline: Option<Deadline>| deadline.map(|Deadline(micros)| Timestamp::from_micros(micros.get()));
+        match reason {
+            "frozen" => at(self.frozen_until),
+            "settling_in" => at(self.settling_until),
+            "handover_open" => self.offer.as_ref().map(|offer| offer.expires_at),
+            _ => None,
+        }
+    }
     /// How many people have a role here by invitation.
     #[must_use]
     pub fn people(&self) -> usize {

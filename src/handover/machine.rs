@@ -204,7 +204,8 @@ fn purged(step: &Step<'_>, command: &Command) -> Result<Applied, Refusal> {
 }
 
 /// What time alone has made due on this site at `now`: the command that a worker commits, if any. Ask again after
-/// committing it, because an offer and a return may have run out together.
+/// committing it, because an offer and a return may have run out together. Whoever freezes a site commits this first: a
+/// freeze stops a clock that runs, not one that has run out, or a late worker would lengthen the partner's time (I7).
 #[must_use]
 pub fn due(site: &Site, now: Timestamp) -> Option<Command> {
     if let Some(offer) = site.open_handover.as_ref().filter(|offer| !offer.is_live(now)) {

@@ -1,6 +1,6 @@
 //! How does the outside speak to us? The HTTP edge: listeners, limits, strict reading, errors.
 //!
-//! From the wire inwards: [`listener`] opens the address, [`server`] accepts and drains, [`wire`] watches the bytes of
+//! From the wire inwards: [`listener`] opens the address, [`server`] accepts and drains, `wire` watches the bytes of
 //! one connection (time, ambiguous framing), [`edge`] is the outermost layer of every request (request id, `Host`,
 //! panics, no answer without a problem body), [`json`] reads a body, [`authzen`] gives it the meaning of the standard,
 //! [`problem`] is how anything but an answer looks. Routes stand on top and see only well-formed values.
@@ -14,5 +14,6 @@ mod host;
 pub mod json;
 pub mod listener;
 pub mod problem;
+pub mod routes;
 pub mod server;
 mod wire;

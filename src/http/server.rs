@@ -1,7 +1,7 @@
 //! How are connections accepted, served and ended? Our own loop around hyper's HTTP/1.1.
 //!
 //! [`serve`] takes a connection only when there is a place for it: at the limit it stops accepting, and the system's
-//! bounded queue, not our memory, holds the rest. Each connection is one task over a [`Wire`], which keeps its time.
+//! bounded queue, not our memory, holds the rest. Each connection is one task over a `Wire`, which keeps its time.
 //! At the stop signal the listener closes first, idle connections end, running requests get `limits.drain`, and what
 //! is left then is cut. HTTP/2 and upgrades are not spoken.
 //!

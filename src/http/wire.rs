@@ -191,6 +191,9 @@ pub(super) struct Wire<S> {
     partial: Option<Instant>,
     /// Since when the caller takes nothing.
     stalled: Option<Instant>,
+    /// When the caller last took something after it had taken nothing: an answer may be through for the routes and
+    /// wait in hyper's buffer.
+    took: Option<Instant>,
     reading: Timer,
     writing: Timer,
     /// How much of [`LENGTH_LINE`] the bytes so far end with.
@@ -210,6 +213,7 @@ impl<S> Wire<S> {
             begun: false,
             partial: None,
             stalled: None,
+            took: None,
             reading: Timer::default(),
             writing: Timer::default(),
             matched: 0,
@@ -240,7 +244,7 @@ impl<S> Wire<S> {
             // A handler at work: the answer may end without another read, so somebody has to look again.
             None => Instant::now() + self.idle,
             Some(_) if self.begun => *self.partial.get_or_insert_with(Instant::now) + self.header_timeout,
-            Some(since) => since + self.idle,
+            Some(since) => self.stalled.or(self.took).map_or(since, |took| took.max(since)) + self.idle,
         };
         self.reading.poll_at(deadline, cx).map(|()| io::ErrorKind::TimedOut.into())
     }
@@ -251,7 +255,9 @@ impl<S> Wire<S> {
             let deadline = *self.stalled.get_or_insert_with(Instant::now) + self.idle;
             return self.writing.poll_at(deadline, cx).map(|()| Err(io::ErrorKind::TimedOut.into()));
         }
-        self.stalled = None;
+        if self.stalled.take().is_some() {
+            self.took = Some(Instant::now());
+        }
         written
     }
 }
@@ -300,5 +306,29 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
     }
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().socket).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn length_lines_are_counted_however_they_are_cut() {
+        for (text, expected) in [
+            ("GET / HTTP/1.1\r\nContent-Length: 1\r\n\r\n", 1),
+            ("GET / HTTP/1.1\ncontent-length: 1\ncONTENT-lENGTH:1\n\n", 2),
+            ("a\n\ncontent-length", 1),
+            ("a\ncontent-type: content-length\r\nx-content-length: 1\r\n content-length: 1\r\n", 0),
+            ("content-length", 0),
+            ("\ncontent-\ncontent-length\ncontent-lengt", 1),
+        ] {
+            for cut in 1..=text.len() {
+                let line = Arc::new(Line::new());
+                let mut wire = Wire::new(tokio::io::empty(), Arc::clone(&line), &Limits::default());
+                text.as_bytes().chunks(cut).for_each(|piece| wire.count(piece));
+                assert_eq!(line.lengths.load(Ordering::Relaxed), expected, "{text:?} in pieces of {cut}");
+            }
+        }
     }
 }

@@ -194,6 +194,7 @@ mod tests {
     #[test]
     fn depth_is_limited_and_a_deep_body_is_cheap() {
         let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        assert_eq!(MAX_DEPTH, 32, "as published");
         assert!(read(nested(MAX_DEPTH).as_bytes()).is_ok());
         assert_eq!(fault(nested(MAX_DEPTH + 1)).0, "too_deep");
         let objects = |depth: usize| format!("{}1{}", r#"{"a":"#.repeat(depth), "}".repeat(depth));

@@ -16,13 +16,15 @@ async fn a_drain_lets_running_requests_end_and_takes_no_new_ones() {
     sleep(SHORT).await;
     let Listen::Tcp(address) = server.address.clone() else { panic!("not TCP") };
     let stopping = tokio::spawn(server.stop());
+    sleep(SHORT / 2).await;
+    assert!(!stopping.is_finished(), "the running request is still running");
+    assert!(TcpStream::connect(address).await.is_err(), "and nobody listens any more");
     let answer = to_end(&mut busy).await;
     assert_eq!(status(&answer), 200, "the running request got its answer, and its connection ended");
     assert!(answer.ends_with("slow"), "{answer}");
     assert!(closes(&mut idle).await < SHORT * 4);
     assert!(closes(&mut fresh).await < SHORT * 4);
     assert_eq!(stopping.await.unwrap(), Drained { cut: 0 });
-    assert!(TcpStream::connect(address).await.is_err(), "nobody listens any more");
 }
 
 #[tokio::test]

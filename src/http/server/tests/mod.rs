@@ -4,10 +4,15 @@ mod framing;
 mod life;
 mod time;
 
-use std::time::Instant;
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+    time::Instant,
+};
 
 use axum::{
     Router,
+    body::{Bytes, HttpBody},
     routing::{get, post},
 };
 use serde_json::Value;
@@ -28,6 +33,26 @@ const SHORT: Duration = Duration::from_millis(250);
 /// Longer than anything that should happen, shorter than a default that was left in place.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// More than the buffers of both sides hold.
+const LARGE: usize = 64 * 1024 * 1024;
+const PIECE: usize = 16 * 1024;
+
+/// A body of so many pieces, of unknown length.
+struct Pieces(usize);
+
+impl HttpBody for Pieces {
+    type Data = Bytes;
+    type Error = Infallible;
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<hyper::body::Frame<Bytes>, Infallible>>> {
+        let Some(left) = self.0.checked_sub(1) else { return Poll::Ready(None) };
+        self.0 = left;
+        Poll::Ready(Some(Ok(hyper::body::Frame::data(Bytes::from_static(&[b'x'; PIECE])))))
+    }
+}
+
 async fn boom() -> &'static str {
     panic!("a bug")
 }
@@ -44,7 +69,8 @@ fn router(limit: usize) -> Router {
         )
         .route("/never", get(std::future::pending::<&'static str>))
         .route("/panic", get(boom))
-        .route("/large", get(|| async { "x".repeat(64 * 1024 * 1024) }))
+        .route("/large", get(|| async { "x".repeat(LARGE) }))
+        .route("/stream", get(|| async { Response::new(Body::new(Pieces(LARGE / PIECE))) }))
         .route("/unread", post(|| async { Problem::conflict("busy", "the body was not read") }))
         .route(
             "/echo",

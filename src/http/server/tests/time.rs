@@ -72,17 +72,28 @@ async fn a_slow_body_is_408_in_total_time() {
 }
 
 #[tokio::test]
-async fn a_caller_that_takes_no_answer_is_cut() {
+async fn a_caller_that_takes_no_answer_is_cut_and_a_slow_one_is_not() {
     let server = Running::start(|limits| limits.idle = SHORT).await;
-    let mut stream = server.connect().await;
-    stream.write_all(get_request("/large").as_bytes()).await.unwrap();
-    sleep(SHORT * 8).await;
-    let mut taken = Vec::new();
-    timeout(PATIENCE, stream.read_to_end(&mut taken)).await.expect("the server closes").ok();
-    assert!(taken.len() < 60 * 1024 * 1024, "cut in the middle: {} bytes", taken.len());
-    let mut stream = server.connect().await;
-    stream.write_all(get_request("/large").as_bytes()).await.unwrap();
-    assert!(to_end(&mut stream).await.len() > 64 * 1024 * 1024, "the control: a caller that reads gets all");
+    for path in ["/large", "/stream"] {
+        let mut stream = server.connect().await;
+        stream.write_all(get_request(path).as_bytes()).await.unwrap();
+        sleep(SHORT * 6).await;
+        let mut taken = Vec::new();
+        timeout(PATIENCE, stream.read_to_end(&mut taken)).await.expect("the server closes").ok();
+        assert!(taken.len() < LARGE, "{path} is cut in the middle: {} bytes", taken.len());
+        // The control: slower than the limit in all, but never silent for so long.
+        let mut stream = server.connect().await;
+        stream.write_all(get_request(path).as_bytes()).await.unwrap();
+        let (started, mut length, mut buffer) = (Instant::now(), 0, vec![0; LARGE / 10]);
+        while let Ok(read @ 1..) = stream.read(&mut buffer).await {
+            length += read;
+            if started.elapsed() < SHORT * 4 {
+                sleep(SHORT / 8).await;
+            }
+        }
+        assert!(length > LARGE, "{path}: {length} bytes");
+        assert!(started.elapsed() > SHORT * 2, "{path} took {:?}", started.elapsed());
+    }
 }
 
 #[tokio::test]

@@ -1,0 +1,217 @@
+//! `POST /access/v1/evaluation`: one question, as the AuthZEN *Authorization API 1.0* asks it.
+
+use axum::{
+    body::{Body, Bytes},
+    extract::{Request, State},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    response::Response,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use smol_str::SmolStr;
+
+use super::{Service, reply};
+use crate::{
+    app::{Checked, Detail},
+    assignment::{Asked, Via},
+    decision::Obligation,
+    explanation,
+    http::{authzen::EvaluationRequest, json, problem::Problem},
+    ids::{Principal, SiteId},
+    revision::Revision,
+    time::Timestamp,
+};
+
+const AT_LEAST_AS_FRESH: HeaderName = HeaderName::from_static("at-least-as-fresh");
+const CONSISTENCY: HeaderName = HeaderName::from_static("consistency");
+const DECISION_ID: HeaderName = HeaderName::from_static("decision-id");
+const POLICY_FINGERPRINT: HeaderName = HeaderName::from_static("policy-fingerprint");
+
+/// The standard's answer.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct DecisionBody {
+    decision: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    context: Option<DecisionContext>,
+}
+
+/// What is beside a decision: obligations whenever there are any, the rest when `context.explain` is true.
+#[derive(Debug, Default, Serialize, utoipa::ToSchema)]
+struct DecisionContext {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    obligations: Vec<Obligation>,
+    #[serde(flatten)]
+    explained: Option<Explained>,
+}
+
+/// Why.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct Explained {
+    /// Why not; absent for an allow.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    reason: Option<SmolStr>,
+    /// How access is had.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    via: Option<Via>,
+    /// The policies that determined it.
+    #[schema(value_type = Vec<String>)]
+    policies: Vec<SmolStr>,
+    /// What each of them says, in one sentence.
+    #[schema(value_type = Object)]
+    docs: Map<String, Value>,
+    /// What was missing: a role that would do, or the fact that failed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    missing: Vec<String>,
+    /// Until when, where waiting is enough.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    until: Option<Timestamp>,
+    /// What can be done about it, and by whom.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remedy: Option<String>,
+}
+
+/// The standard's question, for the OpenAPI document; reading is `http::authzen`'s.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[expect(dead_code, reason = "describes the body, which is read by hand")]
+struct EvaluationBody {
+    #[schema(example = json!({"type": "user", "id": "maria"}))]
+    subject: Value,
+    #[schema(example = json!({"name": "PublishSite"}))]
+    action: Value,
+    #[schema(example = json!({"type": "site", "id": "bakery"}))]
+    resource: Value,
+    context: Option<Value>,
+}
+
+/// May this subject do this action on this resource?
+#[utoipa::path(post, path = "/access/v1/evaluation", tag = "decisions", request_body = EvaluationBody, responses(
+    (status = 200, body = DecisionBody, description = "Allow or deny. A deny is an answer, never an error."),
+    (status = 400, description = "The body is not a question of the standard."),
+    (status = 503, description = "No answer now: treat it as no access."),
+))]
+pub(super) async fn evaluation(State(service): State<Service>, request: Request) -> Result<Response, Problem> {
+    fresh_enough(&service, request.headers())?;
+    let body = json::read(request, service.limits().body).await?;
+    let question = EvaluationRequest::from_value(body)?;
+    let principal = principal(&question.subject.kind, &question.subject.id);
+    let site = (question.resource.kind == "site").then(|| question.resource.id.parse::<SiteId>().ok()).flatten();
+    let asked = asked(&question.context);
+    let explain = question.context.get("explain") == Some(&Value::Bool(true));
+    let detail = if explain { Detail::Full } else { Detail::Bare };
+    let action = &question.action.name;
+    let checked = service.app().check(principal.as_ref(), action, site.as_ref(), &asked, detail).await?;
+    let mut response = if explain || !checked.outcome.obligations.is_empty() {
+        let context = DecisionContext {
+            obligations: checked.outcome.obligations.clone(),
+            explained: explain.then(|| explained(&checked, action)),
+        };
+        reply::json(StatusCode::OK, &DecisionBody { decision: checked.outcome.allowed, context: Some(context) })?
+    } else {
+        bare(checked.outcome.allowed)
+    };
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (reply::REVISION, checked.revision.to_string()),
+        (DECISION_ID, service.0.decisions.name()),
+        (POLICY_FINGERPRINT, checked.policies.bundle().fingerprint().to_string()),
+    ] {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            headers.insert(name, value);
+        }
+    }
+    Ok(response)
+}
+
+fn bare(allowed: bool) -> Response {
+    let text: &'static [u8] = if allowed { br#"{"decision":true}"# } else { br#"{"decision":false}"# };
+    let mut response = Response::new(Body::from(Bytes::from_static(text)));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// A kind or an identifier that there is not is nobody, which is a deny and no error.
+fn principal(kind: &str, id: &str) -> Option<Principal> {
+    match kind {
+        "user" => id.parse().ok().map(Principal::User),
+        "staff" => id.parse().ok().map(Principal::Staff),
+        "service" => id.parse().ok().map(Principal::Service),
+        _ => None,
+    }
+}
+
+/// What a caller may say about a request. Anything else is ignored; what is ill-typed counts as not said.
+fn asked(context: &Map<String, Value>) -> Asked {
+    let text = |name: &str| context.get(name).and_then(Value::as_str);
+    Asked {
+        auth_time: context.get("auth_time").and_then(Value::as_i64),
+        account: text("account").and_then(|account| account.parse().ok()),
+        operation: text("operation").map(SmolStr::new),
+        case: text("case").map(SmolStr::new),
+    }
+}
+
+/// Embedded, there is one state and no lag: any revision that was ever told is here, and every answer is the system of
+/// record's. A revision that was never told comes from another history.
+fn fresh_enough(service: &Service, headers: &HeaderMap) -> Result<(), Problem> {
+    if let Some(value) = headers.get(CONSISTENCY)
+        && value != "full"
+    {
+        return Err(Problem::bad_request("invalid_header", "`Consistency` can only be `full`"));
+    }
+    let Some(value) = headers.get(AT_LEAST_AS_FRESH) else { return Ok(()) };
+    let floor: Revision = value.to_str().ok().and_then(|text| text.parse().ok()).ok_or_else(|| {
+        Problem::bad_request("invalid_header", "`At-Least-As-Fresh` is a revision as an earlier answer told it")
+    })?;
+    if service.app().view().head().0 < floor {
+        return Err(Problem::unavailable(
+            "not_fresh_enough",
+            "this revision has not been reached here; it may be of another installation or of one that was restored",
+        ));
+    }
+    Ok(())
+}
+
+fn explained(checked: &Checked, action: &str) -> Explained {
+    let outcome = &checked.outcome;
+    let bundle = checked.policies.bundle();
+    let docs = bundle
+        .policies()
+        .iter()
+        .filter(|policy| outcome.policies.contains(&policy.id))
+        .map(|policy| (policy.id.to_string(), json!(policy.doc)))
+        .collect();
+    let reason = outcome.reason.as_deref();
+    let remedy = reason.and_then(explanation::denial).map(|(sentence, remedy)| format!("{sentence} {remedy}"));
+    Explained {
+        reason: outcome.reason.clone(),
+        via: outcome.via,
+        policies: outcome.policies.clone(),
+        docs,
+        missing: reason.map(|reason| missing(checked, reason, action)).unwrap_or_default(),
+        until: checked.until,
+        remedy,
+    }
+}
+
+/// What would have made the difference: roles that would do, or the fact behind the reason.
+fn missing(checked: &Checked, reason: &str, action: &str) -> Vec<String> {
+    let bundle = checked.policies.bundle();
+    match reason {
+        "no_role" | "role_lacks_action" | "not_a_party" => {
+            let Some(bucket) = bundle.action(action).and_then(|action| bundle.bucket(action)) else { return Vec::new() };
+            let mut roles: Vec<_> = bucket.roles().collect();
+            roles.sort_unstable();
+            roles.into_iter().map(|role| format!("role:{}", bundle.role_name(role))).collect()
+        }
+        "not_payer" => vec!["granted_by_payer".to_owned()],
+        "not_your_own" => vec!["own_account".to_owned()],
+        "confirm_required" => vec!["confirmed".to_owned()],
+        "case_required" => vec!["case_given".to_owned()],
+        "stepup_required" => vec!["fresh_sign_in".to_owned()],
+        "grant_expired" => vec!["grant_live".to_owned()],
+        "no_session" => vec!["support_session_live".to_owned()],
+        other => vec![format!("not:{other}")],
+    }
+}

@@ -1,0 +1,90 @@
+//! Handovers: offers open and ended, and what they mean in plain words.
+
+use axum::{
+    extract::{Path, Request, State},
+    http::StatusCode,
+    response::Response,
+};
+use serde::Deserialize;
+
+use super::{Service, reply};
+use crate::{
+    explanation::{Audience, Explanation},
+    http::problem::Problem,
+    ids::{HandoverId, Principal, SiteId},
+    site::HandoverView,
+};
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ExplanationQuery {
+    audience: Option<String>,
+    lang: Option<String>,
+    actor: Option<Principal>,
+}
+
+/// A site's handovers, oldest first.
+#[utoipa::path(get, path = "/v1/sites/{site}/handovers", tag = "handovers",
+    params(("site" = String, Path), ("after" = Option<String>, Query), ("limit" = Option<usize>, Query), ("actor" = Option<String>, Query)),
+    responses((status = 200, body = reply::List<HandoverView>), (status = 403), (status = 404)))]
+pub(super) async fn of_site(
+    State(service): State<Service>,
+    Path(site): Path<String>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let site: SiteId = site.parse()?;
+    let query: reply::PageQuery = reply::query(request.uri())?;
+    if let Some(actor) = &query.actor {
+        service.app().may_look(actor, "ViewHandover", &site).await?;
+    }
+    let after: Option<HandoverId> = query.after()?;
+    let page = service.app().handovers(&site, after.as_ref(), query.limit(service.limits())?).await?;
+    let next = page.items.last().filter(|_| page.more).map(|last| last.id.to_string());
+    let items: Vec<HandoverView> = page.items.iter().map(HandoverView::from).collect();
+    reply::json(StatusCode::OK, &reply::List { items, next })
+}
+
+/// One handover.
+#[utoipa::path(get, path = "/v1/handovers/{handover}", tag = "handovers",
+    params(("handover" = String, Path), ("actor" = Option<String>, Query)),
+    responses((status = 200, body = HandoverView), (status = 403), (status = 404)))]
+pub(super) async fn get_handover(
+    State(service): State<Service>,
+    Path(handover): Path<String>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let id: HandoverId = handover.parse()?;
+    let query: reply::ActorQuery = reply::query(request.uri())?;
+    let found = service.app().handover(&id).await?;
+    if let Some(actor) = &query.actor {
+        service.app().may_look(actor, "ViewHandover", &found.site).await?;
+    }
+    reply::json(StatusCode::OK, &HandoverView::from(&found))
+}
+
+/// What the handover means for one side, in plain words, with the digest that an acceptance names.
+#[utoipa::path(get, path = "/v1/handovers/{handover}/explanation", tag = "handovers",
+    params(("handover" = String, Path), ("audience" = String, Query, description = "`client` or `partner`."), ("lang" = Option<String>, Query)),
+    responses((status = 200, body = Explanation), (status = 400), (status = 404)))]
+pub(super) async fn explanation(
+    State(service): State<Service>,
+    Path(handover): Path<String>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let id: HandoverId = handover.parse()?;
+    let query: ExplanationQuery = reply::query(request.uri())?;
+    let audience = match query.audience.as_deref() {
+        Some("client" | "recipient") => Audience::Client,
+        Some("partner" | "new_partner") => Audience::Partner,
+        Some(_) | None => {
+            let detail = "`audience` says who reads: `client`, `partner`, `new_partner` or `recipient`";
+            return Err(Problem::bad_request("invalid_query", detail));
+        }
+    };
+    if let Some(actor) = &query.actor {
+        let site = service.app().handover(&id).await?.site;
+        service.app().may_look(actor, "ViewHandover", &site).await?;
+    }
+    let text = service.app().explanation(&id, audience, query.lang.as_deref().unwrap_or("en")).await?;
+    reply::json(StatusCode::OK, &text)
+}

@@ -1,0 +1,115 @@
+//! `POST /v1/sites/{site}/transitions`: every change of seats and roles, and its preview.
+
+use axum::{
+    extract::{Path, Request, State},
+    http::{HeaderMap, StatusCode, header},
+    response::Response,
+};
+use serde::Deserialize;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use super::{Service, command::TransitionBody, reply};
+use crate::{
+    app::{CommandRequest, Preview},
+    http::{json, problem::Problem},
+    ids::SiteId,
+};
+
+/// The caller while no authentication is configured: whoever reaches the loopback address or the socket.
+const LOCAL: &str = "local";
+/// Longest idempotency key, in bytes.
+const MAX_KEY: usize = 255;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct TransitionQuery {
+    dry_run: bool,
+}
+
+/// Carries out a command on a site, or previews it.
+#[utoipa::path(post, path = "/v1/sites/{site}/transitions", tag = "transitions", request_body = TransitionBody,
+    params(
+        ("site" = String, Path, description = "The site."),
+        ("dry_run" = Option<bool>, Query, description = "Preview without changing anything."),
+        ("Idempotency-Key" = Option<String>, Header, description = "A new one for each command, the same when trying again."),
+        ("If-Match" = Option<String>, Header, description = "Refuse if the site changed since."),
+    ),
+    responses(
+        (status = 200, body = crate::app::ReplyBody, description = "Effective: no check from now on is answered from before. With dry_run: a Preview."),
+        (status = 400, description = "The request is malformed, or the key is missing."),
+        (status = 403, description = "The actor lacks something; `code` says what."),
+        (status = 404, description = "No such site or handover."),
+        (status = 409, description = "Not from this state."),
+        (status = 412, description = "The site changed since."),
+        (status = 422, description = "Facts stand in the way (`blockers`), or the key was used for something else."),
+        (status = 503, description = "Not applied, or the outcome is unknown; `outcome` says which."),
+    ))]
+pub(super) async fn transition(
+    State(service): State<Service>,
+    Path(site): Path<String>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let site: SiteId = site.parse()?;
+    let dry_run = reply::query::<TransitionQuery>(request.uri())?.dry_run;
+    let key = key(request.headers())?;
+    let if_match = text(request.headers(), header::IF_MATCH.as_str())?;
+    let path = request.uri().path().to_owned();
+    let body = json::read(request, service.limits().body).await?;
+    let fingerprint = fingerprint(&body)?;
+    let body: TransitionBody = json::typed(body)?;
+    let auth_time = body.auth_time;
+    let (actor, command, preview_digest) = body.read()?;
+    let request = CommandRequest {
+        site,
+        caller: LOCAL.to_owned(),
+        path,
+        key,
+        fingerprint,
+        actor,
+        auth_time,
+        command,
+        if_match,
+        preview_digest,
+    };
+    if dry_run {
+        let preview: Preview = service.app().preview(request).await?;
+        return reply::json(StatusCode::OK, &preview);
+    }
+    let done = service.app().command(request).await?;
+    let response = reply::json(StatusCode::OK, &done.body)?;
+    Ok(reply::stamped(response, done.revision, Some(done.revision)))
+}
+
+/// What makes two requests the same one: everything but when the person signed in.
+fn fingerprint(body: &Value) -> Result<String, Problem> {
+    let mut body = body.clone();
+    if let Value::Object(members) = &mut body {
+        members.remove("auth_time");
+    }
+    let canonical = serde_json_canonicalizer::to_vec(&body)
+        .map_err(|error| Problem::bad_request("invalid_json", format!("the body has no canonical form: {error}")))?;
+    Ok(Sha256::digest(&canonical).iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// The idempotency key, with or without the quotes that the header's draft standard puts around it.
+fn key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let Some(text) = text(headers, "idempotency-key")? else { return Ok(None) };
+    let key = text.strip_prefix('"').and_then(|inner| inner.strip_suffix('"')).unwrap_or(&text);
+    if key.is_empty() || key.len() > MAX_KEY || !key.bytes().all(|byte| (0x20..0x7f).contains(&byte)) {
+        let detail = format!("`Idempotency-Key` is 1 to {MAX_KEY} printable ASCII characters");
+        return Err(Problem::bad_request("invalid_header", detail));
+    }
+    Ok(Some(key.to_owned()))
+}
+
+/// One header as text; given twice it is refused, because nobody knows which one counts.
+fn text(headers: &HeaderMap, name: &str) -> Result<Option<String>, Problem> {
+    let wrong = || Problem::bad_request("invalid_header", format!("`{name}` must be there once, in plain ASCII"));
+    let mut values = headers.get_all(name).iter();
+    let Some(first) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(wrong());
+    }
+    Ok(Some(first.to_str().map_err(|_| wrong())?.to_owned()))
+}
