@@ -17,7 +17,7 @@ use crate::{
     http::{
         edge::{Edge, Hosts},
         listener::Listener,
-        server,
+        routes, server,
     },
 };
 
@@ -76,17 +76,5 @@ impl Service {
         timers.abort();
         drop(end);
         drop(admin.await);
-    }
-}
-
-/// Until the routes are merged.
-mod routes {
-    use super::{App, Arc};
-    use crate::config::Limits;
-    pub fn control(_: Arc<App>, _: Limits) -> axum::Router {
-        axum::Router::new()
-    }
-    pub fn admin(_: Arc<App>) -> axum::Router {
-        axum::Router::new()
     }
 }
