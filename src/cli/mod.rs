@@ -4,8 +4,15 @@
 //! to stderr, so that a pipe carries answers only. How a command ends is in [`exit`]; which settings there are, in
 //! [`settings`]. No command decides anything by itself: `check` asks the same code as the server.
 
+mod audit;
 mod bundled;
+mod check;
+mod client;
 mod exit;
+mod export;
+mod health;
+mod import;
+mod lines;
 mod policies;
 mod serve;
 mod service;
@@ -37,6 +44,21 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(serve::Serve),
+    Check(check::Check),
+    Import(import::Import),
+    Export(export::Export),
+    #[command(subcommand)]
+    Audit(audit::Audit),
+    Health(health::Health),
+}
+
+/// A runtime for a command that asks the store one thing after another.
+fn block_on<F: Future>(work: F) -> Result<F::Output, Stop> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Stop::failed(format!("cannot start: {error}")))?;
+    Ok(runtime.block_on(work))
 }
 
 /// Runs the program with the words of its command line, the first being its own name.
@@ -54,7 +76,12 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     let ended = match cli.command {
-        Command::Serve(serve) => serve.run(),
+        Command::Serve(command) => command.run(),
+        Command::Check(command) => command.run(),
+        Command::Import(command) => command.run(),
+        Command::Export(command) => command.run(),
+        Command::Audit(command) => command.run(),
+        Command::Health(command) => command.run(),
     };
     match ended {
         Ok(exit) => exit.into(),
