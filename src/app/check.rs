@@ -104,7 +104,12 @@ impl App {
     }
 
     fn denied(&self, reason: &'static str) -> Checked {
-        Checked { outcome: Outcome::denied(reason), revision: self.view.head().0, policies: self.view.policies(), until: None }
+        Checked {
+            outcome: Outcome::denied(reason),
+            revision: self.view.head().0,
+            policies: self.view.policies(),
+            until: None,
+        }
     }
 }
 

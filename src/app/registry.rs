@@ -6,7 +6,10 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor, value::MapAccessDeserializer},
+};
 use serde_json::{Value, json};
 
 use super::{App, Failure, Kind};
@@ -41,17 +44,37 @@ pub struct SiteUpdate {
     pub published: bool,
     /// Connected domains: names, or names with their holders.
     #[serde(default)]
+    #[schema(value_type = Vec<Domain>)]
     pub domains: Vec<DomainUpdate>,
 }
 
 /// A domain by name, held by the owner, or with another holder.
-#[derive(Debug, Clone, Deserialize, utoipa::ToSchema)]
-#[serde(untagged)]
+#[derive(Debug, Clone)]
 pub enum DomainUpdate {
     /// `"bakery.example"`.
     Name(String),
     /// `{"name":"bakery.example","holder":"user:maria"}`.
     Held(Domain),
+}
+
+/// By hand: an untagged enumeration would also take an array for a domain.
+impl<'de> Deserialize<'de> for DomainUpdate {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+        impl<'de> Visitor<'de> for Either {
+            type Value = DomainUpdate;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a domain's name, or an object with `name` and `holder`")
+            }
+            fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<DomainUpdate, E> {
+                Ok(DomainUpdate::Name(name.to_owned()))
+            }
+            fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<DomainUpdate, A::Error> {
+                Domain::deserialize(MapAccessDeserializer::new(members)).map(DomainUpdate::Held)
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
 }
 
 /// `PUT /v1/agencies/{agency}`.

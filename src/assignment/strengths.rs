@@ -104,6 +104,20 @@ impl Strengths {
             _ => false,
         }
     }
+    /// Whether an agency's template stays within what an invited person's role may do. Actions that no invitation can
+    /// give at all (duplicating a site) are left out: the agency may delegate them to its people anyway, and counting
+    /// them would leave no template within any role.
+    #[must_use]
+    pub fn within(&self, template: &str, role: &str) -> bool {
+        let (Some(weak), Some(strong)) = (self.row(template, false), self.row(role, false)) else { return false };
+        weak.iter().zip(strong).enumerate().all(|(n, (w, s))| w <= s || !self.some_person_may(n))
+    }
+    fn some_person_may(&self, action: usize) -> bool {
+        self.person_roles
+            .iter()
+            .filter_map(|role| self.row(role, true))
+            .any(|row| row.get(action).is_some_and(|strength| *strength != Strength::Denied))
+    }
     /// Whether a role may spend while its grantor pays, and not otherwise.
     #[must_use]
     pub fn spends(&self, role: &str) -> bool {

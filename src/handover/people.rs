@@ -195,7 +195,7 @@ pub(super) fn subsume(site: &mut Site, client: &UserId, partner: &Agency, streng
 }
 
 fn widest_within(strengths: &Strengths, role: &str) -> Option<Template> {
-    let within = Template::ALL.into_iter().filter(|template| strengths.at_most(template.role(), role));
+    let within = Template::ALL.into_iter().filter(|template| strengths.within(template.role(), role));
     within.max_by_key(|template| strengths.breadth(template.role()))
 }
 

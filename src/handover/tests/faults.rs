@@ -15,7 +15,7 @@ use super::{
 use crate::{
     handover::{Acting, Applied, Command, HandoverStatus, Refusal, Situation, apply},
     ids::{Account, Principal},
-    site::{Seats, Side, SiteView},
+    site::{AgencyGrant, Seats, Side, SiteView, Template},
     time::Timestamp,
 };
 
@@ -237,8 +237,11 @@ fn negative_control_i17_a_delegation_above_the_old_role() {
     assert_caught(
         "I17",
         &spoiled(|_, _, applied| {
-            for grant in applied.site.grants.values_mut() {
-                grant.template = crate::site::Template::Manager;
+            if applied.events.iter().any(|event| event.kind == "HandoverAccepted") {
+                for (user, _) in std::mem::take(&mut applied.site.contributors) {
+                    let widest = AgencyGrant { template: Template::Manager, expires_at: None };
+                    applied.site.grants.insert(user, widest);
+                }
             }
         }),
     );

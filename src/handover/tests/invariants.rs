@@ -264,7 +264,11 @@ impl Step<'_> {
         for (who, grant) in &after.grants {
             if before.grants.get(who) != Some(grant) {
                 let old = before.contributors.get(who).map_or("", |row| row.role.as_str());
-                within(who, grant.template.role(), false, &|action| strength(old, false, action));
+                // The old role, and what no invitation can give but the agency may delegate anyway (DuplicateSite).
+                within(who, grant.template.role(), false, &|action| match action {
+                    "DuplicateSite" => strength("Partner", false, action),
+                    _ => strength(old, false, action),
+                });
             }
         }
     }

@@ -90,11 +90,11 @@ fn the_agencys_people_come_through_the_agency_from_now_on() {
     let left: Vec<_> = world.site.contributors.keys().map(ToString::to_string).collect();
     assert_eq!(left, ["bill", "eva"], "who handles invoices had a role of their own and keeps it");
     let milo = &world.site.grants[&user("milo")];
-    assert_eq!(milo.template, Template::Commerce, "the widest within a website manager's rights");
-    assert!(strengths().at_most(milo.template.role(), "WebsiteManager"));
+    assert_eq!(milo.template, Template::Manager, "the widest within a website manager's rights");
+    assert!(strengths().within(milo.template.role(), "WebsiteManager"));
     let seats = data(&applied, "SeatsChanged");
     assert_eq!(seats["removed"]["nora"]["role"], "CoOwner");
-    assert_eq!(seats["granted"]["milo"]["template"], "commerce");
+    assert_eq!(seats["granted"]["milo"]["template"], "manager");
 }
 
 #[test]

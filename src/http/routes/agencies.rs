@@ -61,7 +61,10 @@ struct StaffUpdate {
 /// An agency with its members.
 #[utoipa::path(get, path = "/v1/agencies/{agency}", tag = "agencies", params(("agency" = String, Path)),
     responses((status = 200, body = AgencyView), (status = 404)))]
-pub(super) async fn get_agency(State(service): State<Service>, Path(agency): Path<String>) -> Result<Response, Problem> {
+pub(super) async fn get_agency(
+    State(service): State<Service>,
+    Path(agency): Path<String>,
+) -> Result<Response, Problem> {
     let agency: AgencyId = agency.parse()?;
     let found = service.app().agency(&agency)?;
     let response = reply::json(StatusCode::OK, &AgencyView::from(&found))?;
@@ -130,7 +133,10 @@ pub(super) async fn put_staff(
 /// Removes a member of staff.
 #[utoipa::path(delete, path = "/v1/staff/{staff}", tag = "agencies", params(("staff" = String, Path)),
     responses((status = 204), (status = 404)))]
-pub(super) async fn delete_staff(State(service): State<Service>, Path(staff): Path<String>) -> Result<Response, Problem> {
+pub(super) async fn delete_staff(
+    State(service): State<Service>,
+    Path(staff): Path<String>,
+) -> Result<Response, Problem> {
     let staff: StaffId = staff.parse()?;
     let done = service.app().put_staff(staff, None).await?;
     let mut response = Response::new(axum::body::Body::empty());

@@ -13,7 +13,7 @@ use crate::{
 
 /// `POST /v1/sites/{site}/transitions`. Which fields a command takes is listed with the commands; any other is refused.
 #[derive(Debug, Clone, Default, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 pub(super) struct TransitionBody {
     /// The person acting, for example `user:maria`.
     #[schema(value_type = String, example = "user:maria")]
@@ -95,7 +95,10 @@ impl TransitionBody {
             CommandName::AcceptHandover => Command::AcceptHandover {
                 handover: self.handover()?,
                 explanation_digest: self.explanation_digest.take().ok_or_else(|| {
-                    missing("explanation_digest", "the `digest` of GET /v1/handovers/{id}/explanation for the accepting side")
+                    missing(
+                        "explanation_digest",
+                        "the `digest` of GET /v1/handovers/{id}/explanation for the accepting side",
+                    )
                 })?,
                 lang: self.lang.take().unwrap_or(SmolStr::new_static("en")),
             },
@@ -158,7 +161,8 @@ fn unknown(text: &str) -> Problem {
 }
 
 fn missing(field: &str, what: &str) -> Problem {
-    Problem::bad_request("invalid_body", format!("`{field}` is missing or of another kind: it is {what}")).with("field", field)
+    Problem::bad_request("invalid_body", format!("`{field}` is missing or of another kind: it is {what}"))
+        .with("field", field)
 }
 
 fn unwanted(field: &str, name: CommandName) -> Problem {

@@ -200,7 +200,9 @@ fn missing(checked: &Checked, reason: &str, action: &str) -> Vec<String> {
     let bundle = checked.policies.bundle();
     match reason {
         "no_role" | "role_lacks_action" | "not_a_party" => {
-            let Some(bucket) = bundle.action(action).and_then(|action| bundle.bucket(action)) else { return Vec::new() };
+            let Some(bucket) = bundle.action(action).and_then(|action| bundle.bucket(action)) else {
+                return Vec::new();
+            };
             let mut roles: Vec<_> = bucket.roles().collect();
             roles.sort_unstable();
             roles.into_iter().map(|role| format!("role:{}", bundle.role_name(role))).collect()

@@ -21,7 +21,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use axum::{Json, Router, routing::get};
+use axum::{Router, http::StatusCode, routing::get};
 use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -90,7 +90,7 @@ fn described() -> OpenApiRouter<Service> {
 pub fn control(app: Arc<App>, limits: Limits) -> Router {
     let (router, api) = described().split_for_parts();
     router
-        .route("/openapi.json", get(move || std::future::ready(Json(api.clone()))))
+        .route("/openapi.json", get(move || std::future::ready(reply::json(StatusCode::OK, &api))))
         .with_state(Service(Arc::new(Inner { app, limits, decisions: Decisions::new() })))
 }
 

@@ -68,10 +68,9 @@ impl PageQuery {
         match self.limit {
             None => Ok(limits.page),
             Some(limit) if (1..=limits.page_max).contains(&limit) => Ok(limit),
-            Some(_) => Err(Problem::bad_request(
-                "invalid_query",
-                format!("`limit` is a number from 1 to {}", limits.page_max),
-            )),
+            Some(_) => {
+                Err(Problem::bad_request("invalid_query", format!("`limit` is a number from 1 to {}", limits.page_max)))
+            }
         }
     }
     pub(super) fn after<T: std::str::FromStr>(&self) -> Result<Option<T>, Problem> {
@@ -116,7 +115,7 @@ pub(super) fn stamped(mut response: Response, revision: Revision, tagged: Option
 
 /// The query part, read strictly.
 pub(super) fn query<T: serde::de::DeserializeOwned>(uri: &axum::http::Uri) -> Result<T, Problem> {
-    axum::extract::Query::try_from_uri(uri)
-        .map(|axum::extract::Query(query)| query)
-        .map_err(|error| Problem::bad_request("invalid_query", format!("the query part cannot be read: {}", error.body_text())))
+    axum::extract::Query::try_from_uri(uri).map(|axum::extract::Query(query)| query).map_err(|error| {
+        Problem::bad_request("invalid_query", format!("the query part cannot be read: {}", error.body_text()))
+    })
 }

@@ -54,6 +54,8 @@ enum Fault {
     LetsTimeGoBack,
     /// Deadlines are found only when they have passed.
     MissesTheDeadlineItself,
+    /// The revision of a read is older than what was read.
+    ReadsTwoSnapshots,
     /// Agency members are not loaded.
     LoadsNoMembers,
 }
@@ -111,7 +113,14 @@ impl Store for Faulty {
     }
 
     async fn site(&self, id: &SiteId) -> Result<At<Option<Site>>, StoreError> {
+        let earlier = self.inner.head().await?.revision;
+        if self.is(Fault::ReadsTwoSnapshots) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
         let mut found = self.inner.site(id).await?;
+        if self.is(Fault::ReadsTwoSnapshots) {
+            found.revision = earlier;
+        }
         if let (true, Some(site)) = (self.is(Fault::StampsEverybody), &mut found.value) {
             let revision = site.revision;
             site.contributors.values_mut().for_each(|row| row.revision = revision);
@@ -248,6 +257,7 @@ negative_controls! {
     a_part_committed: CommitsAPart is caught by "a_refused_change_leaves_no_part_behind";
     a_change_that_stops_with_its_caller: StopsWithItsCaller is caught by "a_begun_change_outlives_its_caller";
     everybody_stamped: StampsEverybody is caught by "one_person_in_a_thousand_costs_one_row";
+    two_snapshots: ReadsTwoSnapshots is caught by "a_read_is_one_snapshot";
     time_going_back: LetsTimeGoBack is caught by "time_never_goes_back";
     a_deadline_missed: MissesTheDeadlineItself is caught by "deadlines_come_due";
     members_not_loaded: LoadsNoMembers is caught by "the_directory_is_everybody";

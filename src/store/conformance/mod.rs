@@ -80,6 +80,7 @@ suite! {
     leaving_writes_nothing,
     a_decision_sees_exactly_the_committed_state,
     concurrent_changes_follow_each_other,
+    a_read_is_one_snapshot,
     a_refused_change_leaves_no_part_behind,
     a_decision_that_panics_writes_nothing,
     everything_on_a_site_comes_back,

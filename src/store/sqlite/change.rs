@@ -246,3 +246,31 @@ fn others_touched(
     }
     Ok(touched)
 }
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::ffi;
+
+    use super::*;
+
+    fn failed(code: i32) -> rusqlite::Result<()> {
+        Err(rusqlite::Error::SqliteFailure(ffi::Error::new(code), None))
+    }
+
+    #[test]
+    fn a_failed_commit_is_called_what_it_is() {
+        let db = Connection::open_in_memory().unwrap();
+        let next = Revision(8);
+        assert!(matches!(settle(&db, failed(ffi::SQLITE_FULL), next), Err(StoreError::Unknown(_))), "no head to read");
+        let table = "CREATE TABLE head (epoch TEXT, revision INTEGER, chain TEXT, at INTEGER);
+                     INSERT INTO head VALUES ('e', 7, 'c', 0)";
+        db.execute_batch(table).unwrap();
+        assert!(settle(&db, Ok(()), next).is_ok());
+        db.execute_batch("BEGIN").unwrap();
+        assert!(matches!(settle(&db, failed(ffi::SQLITE_FULL), next), Err(StoreError::Unavailable(_))));
+        assert!(db.is_autocommit(), "rolled back");
+        assert!(matches!(settle(&db, failed(ffi::SQLITE_IOERR_WRITE), next), Err(StoreError::Unavailable(_))));
+        assert!(matches!(settle(&db, failed(ffi::SQLITE_IOERR_FSYNC), next), Err(StoreError::Unknown(_))));
+        assert!(settle(&db, failed(ffi::SQLITE_IOERR), Revision(7)).is_ok(), "the head says it took effect");
+    }
+}

@@ -22,6 +22,9 @@ const MIN_SQLITE: i32 = 3_051_003;
 /// How long a statement waits for another process's lock, a backup's for example.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// How many prepared statements a connection keeps: more than there are.
+const STATEMENTS: usize = 64;
+
 /// Where the database is, the same for every connection.
 #[derive(Debug, Clone)]
 pub(super) struct Place {
@@ -56,8 +59,9 @@ impl Place {
         }
     }
 
-    pub fn path(&self) -> &Path {
-        &self.path
+    /// Refuses a folder that other machines may write to.
+    pub fn refuse_network(&self) -> Result<(), StoreError> {
+        self.path.parent().map_or(Ok(()), super::mounts::refuse_network)
     }
 
     /// Takes the writing process's lock.
@@ -84,9 +88,8 @@ impl Place {
                     id => format!("process {id}"),
                 };
                 return Err(StoreError::Unavailable(format!(
-                    "`{}` is in use: {holder} holds `{}`; stop it, choose another database, or use a command that \
-                     only reads, which works beside it",
-                    self.path.display(),
+                    "it is in use: {holder} holds `{}`; stop it, choose another database, or use a command that only \
+                     reads, which works beside it",
                     name.display()
                 )));
             }
@@ -106,18 +109,7 @@ impl Place {
             )));
         }
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = self.open(flags)?;
-        let mode: String =
-            connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)).map_err(|e| self.named(e))?;
-        if mode != "wal" {
-            return Err(StoreError::Unavailable(format!(
-                "`{}` cannot be put into write-ahead mode (it stayed in `{mode}`); use a local disk",
-                self.path.display()
-            )));
-        }
-        // FULL: the reply promises that the change survives a power cut, and NORMAL would not keep that.
-        connection.pragma_update(None, "synchronous", "FULL")?;
-        Ok(connection)
+        self.open(flags)
     }
 
     /// A connection that only reads.
@@ -128,31 +120,41 @@ impl Place {
     }
 
     fn open(&self, flags: OpenFlags) -> Result<Connection, StoreError> {
-        let connection = Connection::open_with_flags(&self.path, flags).map_err(|e| self.named(e))?;
-        let set = |connection: &Connection| {
-            connection.busy_timeout(BUSY_TIMEOUT)?;
-            connection.pragma_update(None, "foreign_keys", true)?;
-            connection.pragma_update(None, "trusted_schema", false)?;
-            connection.query_row("PRAGMA mmap_size = 0", [], |_| Ok(())).or_else(|error| match error {
-                // Built without memory-mapped access, the pragma answers nothing.
-                rusqlite::Error::QueryReturnedNoRows => Ok(()),
-                other => Err(other),
-            })?;
-            connection.set_prepared_statement_cache_capacity(64);
-            Ok(())
-        };
-        set(&connection).map_err(|e: rusqlite::Error| self.named(e))?;
+        let connection = Connection::open_with_flags(&self.path, flags)?;
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        connection.pragma_update(None, "foreign_keys", true)?;
+        connection.pragma_update(None, "trusted_schema", false)?;
+        connection.query_row("PRAGMA mmap_size = 0", [], |_| Ok(())).or_else(|error| match error {
+            // Built without memory-mapped access, the pragma answers nothing.
+            rusqlite::Error::QueryReturnedNoRows => Ok(()),
+            other => Err(other),
+        })?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS);
         Ok(connection)
     }
 
-    /// The error with the file's name.
-    fn named(&self, error: rusqlite::Error) -> StoreError {
-        match StoreError::from(error) {
-            StoreError::Unavailable(what) => StoreError::Unavailable(format!("`{}`: {what}", self.path.display())),
-            StoreError::Unknown(what) => StoreError::Unknown(format!("`{}`: {what}", self.path.display())),
-            StoreError::Corrupt(what) => StoreError::Corrupt(format!("`{}`: {what}", self.path.display())),
+    /// The error with the file's name, for whoever has just chosen it.
+    pub fn named(&self, error: StoreError) -> StoreError {
+        let named = |what| format!("`{}`: {what}", self.path.display());
+        match error {
+            StoreError::Unavailable(what) => StoreError::Unavailable(named(what)),
+            StoreError::Unknown(what) => StoreError::Unknown(named(what)),
+            StoreError::Corrupt(what) => StoreError::Corrupt(named(what)),
         }
     }
+}
+
+/// Makes a connection keep its promises about durability. Before this nothing in the file has changed.
+pub(super) fn write_ahead(connection: &Connection) -> Result<(), StoreError> {
+    let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+    if mode != "wal" {
+        return Err(StoreError::Unavailable(format!(
+            "it cannot be put into write-ahead mode (it stayed in `{mode}`); use a local disk"
+        )));
+    }
+    // FULL: the reply promises that the change survives a power cut, and NORMAL would not keep that.
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    Ok(())
 }
 
 /// The path without symbolic links, so that one file has one lock.

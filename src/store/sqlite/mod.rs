@@ -14,6 +14,7 @@ mod error;
 mod file;
 mod handovers;
 mod log;
+mod mounts;
 mod people;
 mod read;
 mod replies;
@@ -65,13 +66,18 @@ impl SqliteStore {
     /// written; [`StoreError::Corrupt`] when it is not a database of this version or an older one.
     pub fn open(path: &Path, observer: Option<Observer>) -> Result<Self, StoreError> {
         let place = Place::to_write(path)?;
-        let lock = place.lock()?;
-        let mut connection = place.connect()?;
-        schema::migrate(&mut connection, &place)?;
-        log::head(&connection)?;
-        let readers = Readers::open(place)?;
-        let writer = Writer::start(connection, lock, observer)?;
-        Ok(Self { readers, writer: Some(writer) })
+        let open = || {
+            place.refuse_network()?;
+            let lock = place.lock()?;
+            let mut connection = place.connect()?;
+            schema::admit(&connection)?;
+            file::write_ahead(&connection)?;
+            schema::migrate(&mut connection)?;
+            log::head(&connection)?;
+            let readers = Readers::open(place.clone())?;
+            Ok(Self { readers, writer: Some(Writer::start(connection, lock, observer)?) })
+        };
+        open().map_err(|error| place.named(error))
     }
 
     /// Opens the database to read only: takes no lock and works beside a process that writes. Every change is refused.
@@ -81,8 +87,11 @@ impl SqliteStore {
     /// not exactly this version's.
     pub fn open_read_only(path: &Path) -> Result<Self, StoreError> {
         let place = Place::to_read(path)?;
-        schema::check(&place.connect_read_only()?, &place)?;
-        Ok(Self { readers: Readers::open(place)?, writer: None })
+        let open = || {
+            schema::check(&place.connect_read_only()?)?;
+            Ok(Self { readers: Readers::open(place.clone())?, writer: None })
+        };
+        open().map_err(|error| place.named(error))
     }
 }
 

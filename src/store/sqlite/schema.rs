@@ -6,7 +6,6 @@
 use refinery::{Migration, Runner};
 use rusqlite::{Connection, OptionalExtension as _};
 
-use super::file::Place;
 use crate::store::StoreError;
 
 /// Every migration, in order: its name and text. A new one goes at the end; none is ever changed.
@@ -21,22 +20,21 @@ const VERSION: i64 = {
     }
 };
 
-/// Brings the schema up to date, or refuses.
-pub(super) fn migrate(connection: &mut Connection, place: &Place) -> Result<(), StoreError> {
+/// Whether this version may write the database: it is empty, or has this schema or an older one.
+pub(super) fn admit(connection: &Connection) -> Result<(), StoreError> {
     match version(connection)? {
-        None if is_empty(connection)? => {}
-        None => return Err(foreign(place)),
-        Some(found) if found > VERSION => return Err(newer(place, found)),
-        Some(_) => {}
+        None if is_empty(connection)? => Ok(()),
+        None => Err(foreign()),
+        Some(found) if found > VERSION => Err(newer(found)),
+        Some(_) => Ok(()),
     }
-    let failed = |error: refinery::Error| {
-        let name = place.path().display();
-        match std::error::Error::source(&error) {
-            Some(cause) => {
-                StoreError::Unavailable(format!("the schema of `{name}` could not be set up: {error}: {cause}"))
-            }
-            None => StoreError::Corrupt(format!("the schema of `{name}` is not that of this version: {error}")),
-        }
+}
+
+/// Brings the schema of an admitted database up to date.
+pub(super) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
+    let failed = |error: refinery::Error| match std::error::Error::source(&error) {
+        Some(cause) => StoreError::Unavailable(format!("the schema could not be set up: {error}: {cause}")),
+        None => StoreError::Corrupt(format!("the schema is not that of this version: {error}")),
     };
     let migrations = MIGRATIONS
         .into_iter()
@@ -48,28 +46,26 @@ pub(super) fn migrate(connection: &mut Connection, place: &Place) -> Result<(), 
 }
 
 /// Whether a database that is only read has exactly this version's schema.
-pub(super) fn check(connection: &Connection, place: &Place) -> Result<(), StoreError> {
+pub(super) fn check(connection: &Connection) -> Result<(), StoreError> {
     match version(connection)? {
         Some(VERSION) => Ok(()),
-        Some(found) if found > VERSION => Err(newer(place, found)),
+        Some(found) if found > VERSION => Err(newer(found)),
         Some(found) => Err(StoreError::Corrupt(format!(
-            "`{}` has the older schema {found}, this version reads {VERSION}; start `mandate serve` on it once",
-            place.path().display()
+            "it has the older schema {found}, this version reads {VERSION}; start `mandate serve` on it once"
         ))),
-        None => Err(foreign(place)),
+        None => Err(foreign()),
     }
 }
 
-fn newer(place: &Place, found: i64) -> StoreError {
+fn newer(found: i64) -> StoreError {
     StoreError::Corrupt(format!(
-        "`{}` was written by a newer version of mandate (its schema is {found}, this version knows {VERSION}); start \
-         that version, or restore a backup from before the upgrade",
-        place.path().display()
+        "it was written by a newer version of mandate (its schema is {found}, this version knows {VERSION}); start \
+         that version, or restore a backup from before the upgrade"
     ))
 }
 
-fn foreign(place: &Place) -> StoreError {
-    StoreError::Corrupt(format!("`{}` is a database, but not one of mandate's", place.path().display()))
+fn foreign() -> StoreError {
+    StoreError::Corrupt("it is a database, but not one of mandate's".into())
 }
 
 /// The schema's version, none when there is no history of migrations.

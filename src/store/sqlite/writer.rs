@@ -65,10 +65,10 @@ impl Writer {
         self.job(move |desk| desk.change(&wanted, decide)).await?
     }
 
-    /// Statements run on the writing connection, for tests that break something.
+    /// Runs something on the writing connection, for tests that break something.
     #[cfg(test)]
-    pub async fn sql(&self, sql: &'static str) {
-        self.job(move |desk| desk.connection.execute_batch(sql)).await.unwrap().unwrap();
+    pub async fn with<T: Send + 'static>(&self, run: impl FnOnce(&Connection) -> T + Send + 'static) -> T {
+        self.job(|desk| run(&desk.connection)).await.unwrap()
     }
 
     /// Runs something on the writing thread, between two changes.
