@@ -24,6 +24,7 @@ pub mod store;
 
 // The service and its edge.
 pub mod app;
+pub mod cli;
 pub mod config;
 pub mod http;
 pub mod telemetry;

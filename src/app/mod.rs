@@ -8,6 +8,7 @@ mod check;
 mod command;
 mod diff;
 mod failure;
+pub mod import;
 mod preview;
 mod read;
 mod registry;

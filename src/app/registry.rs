@@ -355,7 +355,7 @@ fn domains(update: &SiteUpdate) -> Result<Vec<Domain>, Failure> {
 }
 
 /// RFC 1123 host name with at least two labels, in lower case.
-fn is_hostname(name: &str) -> bool {
+pub(super) fn is_hostname(name: &str) -> bool {
     let label = |label: &str| {
         !label.is_empty()
             && label.len() <= 63
@@ -368,7 +368,7 @@ fn is_hostname(name: &str) -> bool {
 
 /// Clients are shown an agency's name and domain when they decide whom to trust, so the name may not look like an
 /// address or carry a message.
-fn presentable(update: &AgencyUpdate) -> Result<(), Failure> {
+pub(super) fn presentable(update: &AgencyUpdate) -> Result<(), Failure> {
     let name = &update.name;
     let plain = !name.trim().is_empty()
         && name.trim() == name

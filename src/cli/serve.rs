@@ -1,0 +1,75 @@
+//! `mandate serve`: runs the service.
+
+use std::sync::Arc;
+
+use clap::Args;
+
+use super::{
+    exit::{Exit, Stop},
+    policies::PolicyFiles,
+    service::Service,
+    settings::Settings,
+};
+use crate::{
+    clock::SystemClock,
+    config::{Auth, Database},
+    http::server,
+    telemetry,
+};
+
+/// Runs the service until SIGTERM or SIGINT.
+///
+/// No configuration is needed: SQLite under ./data, policies from ./policies and ./schemas or the copies compiled in,
+/// listening on 127.0.0.1:8080. Later places win: defaults, file, environment, options.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  mandate serve
+  mandate serve --config mandate.toml
+  mandate serve --listen unix:/run/mandate/api.sock --database-url sqlite:/var/lib/mandate/mandate.db
+  MANDATE_TIMERS__OFFER_TTL=2d mandate serve --log warn")]
+pub struct Serve {
+    #[command(flatten)]
+    settings: Settings,
+}
+
+impl Serve {
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// The settings, the policies, the database or an address cannot be used.
+    pub fn run(self) -> Result<Exit, Stop> {
+        let config = self.settings.load()?;
+        telemetry::init(&config.log).map_err(Stop::usage)?;
+        let files = PolicyFiles::of(&config)?;
+        let policies = files.load()?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| Stop::failed(format!("cannot start threads: {error}")))?;
+        runtime.block_on(async move {
+            let stop = server::stop_signal().map_err(|error| Stop::failed(format!("cannot take signals: {error}")))?;
+            let Database::Sqlite(path) = config.database_url.clone();
+            let auth = config.auth;
+            let fingerprint = policies.bundle().fingerprint().clone();
+            let service = Service::open(config, policies, Arc::new(SystemClock)).await?;
+            match auth {
+                Auth::None => tracing::warn!(
+                    "no authentication: whoever reaches the listener on this machine may ask about everybody and \
+                     command as anybody"
+                ),
+            }
+            // One line that says everything a starter waits for; each listener logs its own beside it.
+            tracing::info!(
+                control = %service.control_address(),
+                admin = %service.admin_address(),
+                database = %path.display(),
+                policies = %files.origin,
+                %fingerprint,
+                "serving"
+            );
+            service.run(stop).await;
+            tracing::info!("stopped");
+            Ok(Exit::Done)
+        })
+    }
+}

@@ -1,0 +1,80 @@
+//! The running service: store, policies, two listeners, timers; opened as one, ended as one.
+//!
+//! `serve` and `demo` start the same thing; they differ in settings and clock only. Everything that can fail at start
+//! fails in [`Service::open`], before the first request is taken. At the end the control listener drains first and the
+//! admin listener last, so that whoever watches sees the service until it is gone.
+
+use std::{future::Future, sync::Arc};
+
+use tokio::sync::oneshot;
+
+use super::exit::Stop;
+use crate::{
+    app::App,
+    assignment::SitePolicies,
+    clock::Clock,
+    config::{Config, Database, Listen},
+    http::{
+        edge::{Edge, Hosts},
+        listener::Listener,
+        routes, server,
+    },
+};
+
+/// A service that is ready to answer.
+pub struct Service {
+    app: Arc<App>,
+    config: Config,
+    control: Listener,
+    admin: Listener,
+}
+
+impl Service {
+    /// Opens the store and both listeners.
+    ///
+    /// # Errors
+    /// The database is in use or cannot be used, or an address cannot be listened on.
+    pub async fn open(config: Config, policies: Arc<SitePolicies>, clock: Arc<dyn Clock>) -> Result<Self, Stop> {
+        let Database::Sqlite(path) = &config.database_url;
+        let app = App::open(path, policies, config.timers.clone(), clock).await?;
+        let control = Listener::bind(&config.listen).await.map_err(Stop::failed)?;
+        let admin = Listener::bind(&config.admin_listen).await.map_err(Stop::failed)?;
+        Ok(Self { app, config, control, admin })
+    }
+
+    /// The service itself, for what does not pass through its listeners.
+    #[must_use]
+    pub fn app(&self) -> &Arc<App> {
+        &self.app
+    }
+    /// Where decisions and the control API are served.
+    #[must_use]
+    pub fn control_address(&self) -> &Listen {
+        self.control.address()
+    }
+    /// Where health is served.
+    #[must_use]
+    pub fn admin_address(&self) -> &Listen {
+        self.admin.address()
+    }
+
+    /// Serves until `stop` is ready, then lets running requests end.
+    pub async fn run(self, stop: impl Future<Output = ()>) {
+        let Self { app, config, control, admin } = self;
+        let timers = tokio::spawn(Arc::clone(&app).run_timers());
+        let edge = |listener: &Listener, router| Edge::new(router, Hosts::of(listener.address(), config.auth));
+        let admin_edge = edge(&admin, routes::admin(Arc::clone(&app)));
+        let control_edge = edge(&control, routes::control(Arc::clone(&app), config.limits.clone()));
+        let (end, ended) = oneshot::channel::<()>();
+        let limits = config.limits.clone();
+        let admin = tokio::spawn(async move {
+            // Dropping the other half is the signal.
+            server::serve(admin, admin_edge, &limits, async { drop(ended.await) }).await
+        });
+        server::serve(control, control_edge, &config.limits, stop).await;
+        // A commit that has begun is not stopped by this: it runs on the store's own thread.
+        timers.abort();
+        drop(end);
+        drop(admin.await);
+    }
+}

@@ -1,0 +1,201 @@
+//! Which settings can be given on the command line? All of them, from one list.
+//!
+//! An option is only a way to write a key of [`Config`] down: it has no default and no type of its own here, so that
+//! the file, the environment and the command line cannot come to mean different things. A clap field for each setting
+//! lost: it would be a second `Config`, and the two would drift.
+
+use std::path::PathBuf;
+
+use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, error::Error};
+
+use super::exit::Stop;
+use crate::config::Config;
+
+/// One setting as an option.
+struct Setting {
+    /// The key of the TOML file; nested keys with a dot.
+    key: &'static str,
+    /// The option's name.
+    option: &'static str,
+    /// What stands for the value in the help.
+    value: &'static str,
+    help: &'static str,
+}
+
+const fn setting(key: &'static str, option: &'static str, value: &'static str, help: &'static str) -> Setting {
+    Setting { key, option, value, help }
+}
+
+const SETTINGS: &[Setting] = &[
+    setting("listen", "listen", "ADDR", "Decisions and control API: IP:PORT or unix:/path [default: 127.0.0.1:8080]"),
+    setting("admin_listen", "admin-listen", "ADDR", "/livez and /readyz [default: 127.0.0.1:8081]"),
+    setting("database_url", "database-url", "URL", "The system of record [default: sqlite:data/mandate.db]"),
+    setting("policies", "policies", "FOLDER", "Policy files [default: ./policies, else the copy compiled in]"),
+    setting("schemas", "schemas", "FOLDER", "The schema [default: ./schemas, else the copy compiled in]"),
+    setting("auth", "auth", "KIND", "How callers prove who they are; only `none`, on this machine [default: none]"),
+    setting("log", "log", "FILTER", "What is logged, such as `warn,mandate=debug` [default: info]"),
+    setting("timers.offer_ttl", "timers-offer-ttl", "TIME", "How long an offer waits for an answer [default: 14d]"),
+    setting("timers.settle", "timers-settle", "TIME", "How long a handover is undone at once [default: 7d]"),
+    setting("timers.reclaim_notice", "timers-reclaim-notice", "TIME", "From a reclaim to the return [default: 5d]"),
+    setting("timers.resign_notice", "timers-resign-notice", "TIME", "From a resignation to the return [default: 14d]"),
+    setting("timers.plan_bridge", "timers-plan-bridge", "TIME", "How long a returned plan stays live [default: 14d]"),
+    setting("timers.step_up", "timers-step-up", "TIME", "How long a sign-in counts as fresh [default: 10m]"),
+    setting("limits.body", "limits-body", "BYTES", "Largest body [default: 65536]"),
+    setting("limits.batch_body", "limits-batch-body", "BYTES", "Largest body of a batch [default: 262144]"),
+    setting("limits.batch_items", "limits-batch-items", "N", "Most questions in a batch [default: 50]"),
+    setting("limits.header_block", "limits-header-block", "BYTES", "Largest request head [default: 16384]"),
+    setting("limits.connections", "limits-connections", "N", "Connections open at once [default: 10000]"),
+    setting("limits.header_timeout", "limits-header-timeout", "TIME", "For a request's head [default: 5s]"),
+    setting("limits.body_timeout", "limits-body-timeout", "TIME", "For a request's body [default: 10s]"),
+    setting("limits.idle", "limits-idle", "TIME", "How long an idle connection stays open [default: 60s]"),
+    setting("limits.drain", "limits-drain", "TIME", "For running requests after a signal to stop [default: 10s]"),
+    setting("limits.page", "limits-page", "N", "Items of a page [default: 100]"),
+    setting("limits.page_max", "limits-page-max", "N", "Most items of a page [default: 1000]"),
+];
+
+/// The options of `mandate serve`: every setting.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    config: Option<PathBuf>,
+    given: Vec<(&'static str, String)>,
+}
+
+impl Settings {
+    /// The settings from all four places.
+    ///
+    /// # Errors
+    /// A setting that is unknown, unreadable or unsafe.
+    pub fn load(&self) -> Result<Config, Stop> {
+        Ok(Config::load(self.config.as_deref(), &self.given)?)
+    }
+}
+
+fn config_arg() -> Arg {
+    Arg::new("config")
+        .long("config")
+        .value_name("FILE")
+        .env("MANDATE_CONFIG")
+        .value_parser(clap::value_parser!(PathBuf))
+        .help("Settings as TOML; an unknown key is an error")
+}
+
+/// Adds the options of the settings whose key is `wanted`.
+fn augment(command: Command, wanted: impl Fn(&str) -> bool) -> Command {
+    SETTINGS.iter().filter(|setting| wanted(setting.key)).fold(command.arg(config_arg()), |command, setting| {
+        let variable = setting.key.to_uppercase().replace('.', "__");
+        let heading = match setting.key.split_once('.') {
+            Some(("timers", _)) => "Timers",
+            Some(_) => "Limits",
+            None => "Settings",
+        };
+        command.arg(
+            Arg::new(setting.key)
+                .long(setting.option)
+                .value_name(setting.value)
+                .help(format!("{} [env: MANDATE_{variable}]", setting.help))
+                .help_heading(heading),
+        )
+    })
+}
+
+fn read(matches: &ArgMatches) -> Settings {
+    let value = |key: &str| matches.try_get_one::<String>(key).ok().flatten().cloned();
+    Settings {
+        config: matches.get_one::<PathBuf>("config").cloned(),
+        given: SETTINGS.iter().filter_map(|setting| Some((setting.key, value(setting.key)?))).collect(),
+    }
+}
+
+impl FromArgMatches for Settings {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, Error> {
+        Ok(read(matches))
+    }
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {
+        *self = read(matches);
+        Ok(())
+    }
+}
+
+impl Args for Settings {
+    fn augment_args(command: Command) -> Command {
+        augment(command, |_| true)
+    }
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+/// The settings that commands beside the server need: where the data and the policies are.
+#[derive(Debug, Clone, Default)]
+pub struct Places(Settings);
+
+impl Places {
+    /// The settings from all four places.
+    ///
+    /// # Errors
+    /// A setting that is unknown, unreadable or unsafe.
+    pub fn load(&self) -> Result<Config, Stop> {
+        self.0.load()
+    }
+}
+
+impl FromArgMatches for Places {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, Error> {
+        Ok(Self(read(matches)))
+    }
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {
+        self.0 = read(matches);
+        Ok(())
+    }
+}
+
+impl Args for Places {
+    fn augment_args(command: Command) -> Command {
+        augment(command, |key| matches!(key, "database_url" | "policies" | "schemas"))
+    }
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_option_is_its_key() {
+        for setting in SETTINGS {
+            assert_eq!(setting.option, setting.key.replace(['.', '_'], "-"));
+        }
+    }
+
+    /// The list of known keys that an unknown one is answered with is the truth about `Config`.
+    #[test]
+    fn every_setting_is_an_option() {
+        for (prefix, unknown) in [("", "nonsense"), ("timers.", "timers.nonsense"), ("limits.", "limits.nonsense")] {
+            let error = Config::load(None, &[(unknown, "1".to_owned())]).unwrap_err().to_string();
+            let known: Vec<String> = error
+                .split('`')
+                .skip(1)
+                .step_by(2)
+                .filter(|word| !word.contains("nonsense"))
+                .map(|word| format!("{prefix}{word}"))
+                .filter(|key| key != "timers" && key != "limits")
+                .collect();
+            assert!(known.len() > 5, "{error}");
+            for key in known {
+                assert!(SETTINGS.iter().any(|setting| setting.key == key), "`{key}` is not an option");
+            }
+        }
+    }
+
+    #[test]
+    fn the_help_tells_the_default() {
+        let defaults = Config::default();
+        for setting in SETTINGS.iter().filter(|setting| !matches!(setting.key, "policies" | "schemas")) {
+            let default = setting.help.rsplit_once("[default: ").unwrap().1.trim_end_matches(']');
+            let config = Config::load(None, &[(setting.key, default.to_owned())]).unwrap();
+            assert_eq!(config, defaults, "{}", setting.key);
+        }
+    }
+}
