@@ -13,5 +13,6 @@ pub mod policy;
 pub mod site;
 
 pub mod assignment;
+pub mod authoring;
 
 pub mod store;
