@@ -11,6 +11,7 @@ pub mod time;
 
 // Pure: no input or output, no clock.
 pub mod assignment;
+pub mod authoring;
 pub mod decision;
 pub mod explanation;
 pub mod handover;
