@@ -210,7 +210,7 @@ impl<'a> Standing<'a> {
         let via = if evaluation.allowed {
             self.held.via(|role| evaluation.determining.iter().any(|policy| policy.role == Some(role)))
         } else {
-            self.held.via(|_| true)
+            self.held.via_here()
         };
         Ok(Outcome {
             allowed: evaluation.allowed,
