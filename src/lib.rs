@@ -4,12 +4,14 @@
 #![forbid(unsafe_code)]
 
 // Values.
+pub mod digest;
 pub mod ids;
 pub mod revision;
 pub mod time;
 
 // Pure: no input or output, no clock.
 pub mod assignment;
+pub mod authoring;
 pub mod decision;
 pub mod explanation;
 pub mod handover;

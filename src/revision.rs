@@ -2,7 +2,7 @@
 //!
 //! There is one revision for the whole installation, not one for each site: commit order equals revision order,
 //! without gaps, so that "everything up to 44" has a meaning. A site's own revision is that of the last change
-//! committed to it; it is what ETags, offers and previews name.
+//! committed to it; it is what entity tags, offers and previews name.
 
 use std::{fmt, str::FromStr};
 

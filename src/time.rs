@@ -85,7 +85,7 @@ mod tests {
         let t: Timestamp = "2026-12-01T09:00:00Z".parse().unwrap();
         assert_eq!(t.to_string(), "2026-12-01T09:00:00Z");
         assert_eq!(serde_json::to_string(&t).unwrap(), "\"2026-12-01T09:00:00Z\"");
-        assert_eq!(t.plus(Duration::from_secs(60)).since(t), Duration::from_secs(60));
+        assert_eq!(t.plus(Duration::from_mins(1)).since(t), Duration::from_mins(1));
         assert_eq!(t.since(t.plus(Duration::from_secs(1))), Duration::ZERO);
         assert_eq!(Timestamp::from_micros(i64::MAX).to_string(), "9999-12-30T22:00:00Z");
     }

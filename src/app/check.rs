@@ -58,11 +58,9 @@ impl App {
             }
             let found = self.store.site(site).await?;
             match found.value {
-                Some(stored) => {
-                    if !self.view.fill(found.revision, &stored) {
-                        tokio::task::yield_now().await;
-                    }
-                }
+                // The view has moved on or is not there yet: let it, and read again.
+                Some(stored) if !self.view.fill(found.revision, &stored) => tokio::task::yield_now().await,
+                Some(_) => {}
                 None if found.revision >= self.view.head().0 => return Ok(self.denied("unknown_site")),
                 None => {}
             }

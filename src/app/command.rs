@@ -106,7 +106,7 @@ impl App {
                 "Send an Idempotency-Key header, a new one for each command and the same one when you try again.",
             )
         })?;
-        let mut wanted = self.wanted(&request);
+        let mut wanted = wanted(&request);
         wanted.key = Some(IdempotencyKey { caller: request.caller.clone(), path: request.path.clone(), key });
         let attempt = self.attempt(request);
         let clock = Arc::clone(&self.clock);
@@ -131,18 +131,19 @@ impl App {
             request,
         }
     }
+}
 
-    pub(super) fn wanted(&self, request: &CommandRequest) -> Wanted {
-        Wanted {
-            sites: vec![request.site.clone()],
-            handover: request.command.handover().cloned(),
-            agencies: offered_to(&request.command).cloned().into_iter().collect(),
-            staff: match &request.actor {
-                Principal::Staff(staff) => Some(staff.clone()),
-                Principal::User(_) | Principal::Service(_) => None,
-            },
-            ..Wanted::default()
-        }
+/// What a command needs to read.
+pub(super) fn wanted(request: &CommandRequest) -> Wanted {
+    Wanted {
+        sites: vec![request.site.clone()],
+        handover: request.command.handover().cloned(),
+        agencies: offered_to(&request.command).cloned().into_iter().collect(),
+        staff: match &request.actor {
+            Principal::Staff(staff) => Some(staff.clone()),
+            Principal::User(_) | Principal::Service(_) => None,
+        },
+        ..Wanted::default()
     }
 }
 
@@ -287,22 +288,22 @@ impl Attempt {
 
     /// In which capacity the person acts: the most direct way they hold. None for staff and services, which hold no
     /// account.
-    fn acting(&self, site: &Site, standing: &Standing<'_>, via: Option<Via>) -> Option<Acting> {
+    fn acting(&self, on: &Site, standing: &Standing<'_>, via: Option<Via>) -> Option<Acting> {
         let Principal::User(user) = &self.request.actor else { return None };
         let own = Account::User(user.clone());
-        let (through, side) = match via {
+        let (through, for_side) = match via {
             Some(Via::Agency) => {
-                let agency = site.seats.agency().cloned().map_or_else(|| own.clone(), Account::Agency);
+                let agency = on.seats.agency().cloned().map_or_else(|| own.clone(), Account::Agency);
                 (agency, Side::Partner)
             }
             Some(Via::Grant) => (own, Side::Partner),
             Some(Via::Contributor) => {
-                let side = site.contributors.get(user).map_or(Side::Client, |row| row.side);
+                let side = on.contributors.get(user).map_or(Side::Client, |given| given.side);
                 (own, side)
             }
             Some(Via::Seat | Via::Session | Via::NamedParty) | None => (own, Side::Client),
         };
-        Some(Acting { principal: self.request.actor.clone(), through, side, roles: standing.role_names() })
+        Some(Acting { principal: self.request.actor.clone(), through, side: for_side, roles: standing.role_names() })
     }
 }
 

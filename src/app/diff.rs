@@ -118,7 +118,7 @@ fn concerned(site: &Site, directory: &Directory, people: &mut BTreeSet<UserId>) 
                 people.insert(user);
             }
             Account::Agency(id) => {
-                people.extend(directory.agency(&id).into_iter().flat_map(|agency| agency.members.keys().cloned()))
+                people.extend(directory.agency(&id).into_iter().flat_map(|agency| agency.members.keys().cloned()));
             }
         }
     }

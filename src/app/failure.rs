@@ -35,13 +35,13 @@ pub struct Failure {
     /// A sentence that says what to do.
     pub detail: String,
     /// Further members, for example `blockers`.
-    pub more: Map<String, Value>,
+    pub more: Box<Map<String, Value>>,
 }
 
 impl Failure {
     /// A failure without further members.
     pub fn new(kind: Kind, code: impl Into<Cow<'static, str>>, detail: impl Into<String>) -> Self {
-        Self { kind, code: code.into(), detail: detail.into(), more: Map::new() }
+        Self { kind, code: code.into(), detail: detail.into(), more: Box::default() }
     }
     /// Adds a member.
     #[must_use]

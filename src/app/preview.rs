@@ -2,15 +2,15 @@
 
 use serde::Serialize;
 use serde_json::json;
-use sha2::{Digest, Sha256};
 use smol_str::SmolStr;
 
 use super::{
     App, Failure, Kind, PermissionDiff,
-    command::{Attempt, CommandRequest, Ground},
+    command::{self, Attempt, CommandRequest, Ground},
     diff::permission_diff,
 };
 use crate::{
+    digest as content,
     explanation::{self, Audience, ExplainError, Explanation, Flow, Parties},
     handover::{Acting, Applied, Command, Handover},
     ids::{Account, AgencyId, Principal, UserId},
@@ -54,7 +54,7 @@ impl App {
     /// # Errors
     /// `404`, `409 terminal` and `403` as the command itself: who may not do it is shown nothing.
     pub async fn preview(&self, request: CommandRequest) -> Result<Preview, Failure> {
-        let wanted = self.wanted(&request);
+        let wanted = command::wanted(&request);
         let attempt = self.attempt(request);
         let keep = Box::new(|loaded: &Loaded| Verdict::Leave(loaded.clone()));
         let loaded = self.store.change(wanted, keep).await?;
@@ -154,9 +154,8 @@ pub(super) fn digest(attempt: &Attempt, ground: Ground<'_>) -> Result<SmolStr, F
         "fingerprint": attempt.policies.bundle().fingerprint(),
         "explanation": text,
     });
-    let canonical = serde_json_canonicalizer::to_vec(&digested)
+    let hash = content::sha256_of_json(&digested)
         .map_err(|error| Failure::new(Kind::Unavailable, "evaluation_failed", error.to_string()))?;
-    let hash: String = Sha256::digest(&canonical).iter().map(|byte| format!("{byte:02x}")).collect();
     Ok(smol_str::format_smolstr!("sha256:{hash}"))
 }
 

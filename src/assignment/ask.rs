@@ -176,7 +176,8 @@ impl<'a> Standing<'a> {
     pub fn evaluate(&self, action: ActionIx) -> Result<Evaluation<'a>, Fault> {
         self.evaluate_under(action, &self.facts(action))
     }
-    fn evaluate_under(&self, action: ActionIx, facts: &Facts) -> Result<Evaluation<'a>, Fault> {
+    /// Evaluates one action under other facts than the actual ones, for telling what an answer hangs on.
+    pub(crate) fn evaluate_under(&self, action: ActionIx, facts: &Facts) -> Result<Evaluation<'a>, Fault> {
         let Some(who) = self.who() else { return Ok(Evaluation { allowed: false, determining: Vec::new() }) };
         decision::evaluate(self.policies.bundle(), &self.policies.slice(who, self.site, action, &self.roles, facts))
     }
@@ -209,7 +210,7 @@ impl<'a> Standing<'a> {
         let via = if evaluation.allowed {
             self.held.via(|role| evaluation.determining.iter().any(|policy| policy.role == Some(role)))
         } else {
-            self.held.via(|_| true)
+            self.held.via_here()
         };
         Ok(Outcome {
             allowed: evaluation.allowed,
@@ -260,22 +261,20 @@ impl<'a> Standing<'a> {
                 }
             }
         }
-        // Nothing the state could be would help: name what the actor lacks.
-        let clear =
-            Facts { flags: Flags { agency_suspended: facts.flags.agency_suspended, ..Flags::default() }, ..facts };
-        let mut reason = self.why_denied(action, &clear)?;
-        if reason == "wrong_mode" {
+        // Nothing the state could be would help: name what the actor lacks, in the first state where that is not hidden
+        // behind a reason of the state's.
+        let mut first = None;
+        for mode in [facts.mode].into_iter().chain(MODES) {
             for flags in baselines(&facts) {
-                let lifted =
-                    Facts { flags: Flags { agency_suspended: facts.flags.agency_suspended, ..flags }, ..facts };
-                let found = self.why_denied(action, &lifted)?;
-                if found != "wrong_mode" && !STATE_REASONS.contains(&found.as_str()) {
-                    reason = found;
-                    break;
+                let flags = Flags { agency_suspended: facts.flags.agency_suspended, ..flags };
+                let reason = self.why_denied(action, &Facts { mode, flags, ..facts })?;
+                if !STATE_REASONS.contains(&reason.as_str()) {
+                    return Ok(Err(reason));
                 }
+                first.get_or_insert(reason);
             }
         }
-        Ok(Err(reason))
+        Ok(Err(first.unwrap_or_else(|| SmolStr::new_static("wrong_mode"))))
     }
 
     fn why_denied(&self, action: ActionIx, actual: &Facts) -> Result<SmolStr, Fault> {
@@ -283,24 +282,32 @@ impl<'a> Standing<'a> {
         if !self.held.is_somebody() && !self.permitted_by_scope(action) {
             return Ok(SmolStr::new_static("no_role"));
         }
-        if !self.permitted_by_scope(action) {
-            let parties = self.policies.given().parties();
-            let for_parties =
-                bundle.bucket(action).is_some_and(|bucket| bucket.roles().all(|role| parties.contains(&role)));
-            return Ok(SmolStr::new_static(if for_parties { "not_a_party" } else { "role_lacks_action" }));
+        let in_scope = self.permitted_by_scope(action);
+        let parties = self.policies.given().parties();
+        let for_parties =
+            bundle.bucket(action).is_some_and(|bucket| bucket.roles().all(|role| parties.contains(&role)));
+        if !in_scope && !for_parties {
+            return Ok(SmolStr::new_static("role_lacks_action"));
         }
         let Some(who) = self.who() else { return Ok(SmolStr::new_static("no_role")) };
-        let favourable = baselines(actual).map(|flags| Facts {
-            flags,
-            // Which side gave the role is no obstacle by itself; it says which obstacles count.
-            circumstances: Circumstances {
-                partner_side: actual.circumstances.partner_side,
-                ..Circumstances::favourable()
+        let favourable = baselines(actual).map(|flags| Case {
+            facts: Facts {
+                flags,
+                // Which side gave the role is no obstacle by itself; it says which obstacles count.
+                circumstances: Circumstances {
+                    partner_side: actual.circumstances.partner_side,
+                    ..Circumstances::favourable()
+                },
+                mode: actual.mode,
             },
-            mode: actual.mode,
+            party: !in_scope,
         });
-        decision::why_denied(bundle, actual, favourable, STEPS, "wrong_mode", |facts| {
-            self.policies.slice(who, self.site, action, &self.roles, facts)
+        let mut as_party = self.roles.clone();
+        as_party.extend(parties.iter().filter(|party| !self.roles.contains(party)));
+        let actual = Case { facts: *actual, party: false };
+        decision::why_denied(bundle, &actual, favourable, STEPS, "wrong_mode", |case| {
+            let roles = if case.party { &as_party } else { &self.roles };
+            self.policies.slice(who, self.site, action, roles, &case.facts)
         })
     }
     fn permitted_by_scope(&self, action: ActionIx) -> bool {
@@ -312,6 +319,33 @@ impl<'a> Standing<'a> {
 
 const MODES: [crate::site::Mode; 3] =
     [crate::site::Mode::SelfManaged, crate::site::Mode::PartnerBuilt, crate::site::Mode::PartnerManaged];
+
+/// Every reason code of a denial, in the order in which the first that holds is named. The first two are the caller's
+/// to give: a site or an action that does not exist never gets here.
+pub const REASONS: &[&str] = &[
+    "unknown_site",
+    "unknown_action",
+    "no_role",
+    "role_lacks_action",
+    "agency_suspended",
+    "blocked_by_client",
+    "grant_expired",
+    "no_session",
+    "frozen",
+    "trashed",
+    "return_pending",
+    "locked",
+    "settling_in",
+    "handover_open",
+    "past_due",
+    "wrong_mode",
+    "not_payer",
+    "not_your_own",
+    "not_a_party",
+    "confirm_required",
+    "case_required",
+    "stepup_required",
+];
 
 /// Reasons that are the state's, not the actor's.
 pub const STATE_REASONS: &[&str] =
@@ -338,61 +372,50 @@ fn baselines(actual: &Facts) -> impl Iterator<Item = Flags> + use<> {
     .into_iter()
 }
 
+/// What is put back step by step: the facts, and whether the asker counts as a party of the offer without being one.
+#[derive(Debug, Clone, Copy)]
+struct Case {
+    facts: Facts,
+    party: bool,
+}
+
 /// The order of reasons, each with the facts it stands for. A state's own step only raises its flag; flags that the
 /// baseline raised because they *enable* something are lowered under `wrong_mode`: a site that is not in the trash
 /// cannot be restored.
-const STEPS: &[Restore<Facts>] = &[
-    Restore { reason: "agency_suspended", restore: |to, from| to.flags.agency_suspended = from.flags.agency_suspended },
-    Restore { reason: "blocked_by_client", restore: |to, from| to.circumstances.blocked = from.circumstances.blocked },
-    Restore {
-        reason: "grant_expired",
-        restore: |to, from| to.circumstances.grant_live = from.circumstances.grant_live,
-    },
-    Restore {
-        reason: "no_session",
-        restore: |to, from| to.circumstances.support_session_live = from.circumstances.support_session_live,
-    },
-    Restore { reason: "frozen", restore: |to, from| to.flags.frozen |= from.flags.frozen },
-    Restore { reason: "trashed", restore: |to, from| to.flags.trashed |= from.flags.trashed },
-    Restore {
-        reason: "return_pending",
-        restore: |to, from| {
-            to.flags.return_pending |= from.flags.return_pending;
-            to.flags.reclaim_pending |= from.flags.reclaim_pending;
-        },
-    },
-    Restore { reason: "locked", restore: |to, from| to.flags.locked = from.flags.locked },
-    Restore { reason: "settling_in", restore: |to, from| to.flags.settling = from.flags.settling },
-    Restore { reason: "handover_open", restore: |to, from| to.flags.handover_open = from.flags.handover_open },
-    Restore {
-        reason: "past_due",
-        restore: |to, from| {
-            to.flags.past_due |= from.flags.past_due;
-            to.flags.lapsed |= from.flags.lapsed;
-        },
-    },
-    Restore { reason: "wrong_mode", restore: |to, from| only_lower(&mut to.flags, from.flags) },
-    Restore {
-        reason: "not_payer",
-        restore: |to, from| to.circumstances.granted_by_payer = from.circumstances.granted_by_payer,
-    },
-    Restore {
-        reason: "not_your_own",
-        restore: |to, from| to.circumstances.own_account = from.circumstances.own_account,
-    },
-    Restore {
-        reason: "confirm_required",
-        restore: |to, from| to.circumstances.confirmed = from.circumstances.confirmed,
-    },
-    Restore {
-        reason: "case_required",
-        restore: |to, from| to.circumstances.case_given = from.circumstances.case_given,
-    },
-    Restore {
-        reason: "stepup_required",
-        restore: |to, from| to.circumstances.fresh_sign_in = from.circumstances.fresh_sign_in,
-    },
+const STEPS: &[Restore<Case>] = &[
+    step("agency_suspended", |to, from| to.facts.flags.agency_suspended = from.facts.flags.agency_suspended),
+    step("blocked_by_client", |to, from| to.facts.circumstances.blocked = from.facts.circumstances.blocked),
+    step("grant_expired", |to, from| to.facts.circumstances.grant_live = from.facts.circumstances.grant_live),
+    step("no_session", |to, from| {
+        to.facts.circumstances.support_session_live = from.facts.circumstances.support_session_live;
+    }),
+    step("frozen", |to, from| to.facts.flags.frozen |= from.facts.flags.frozen),
+    step("trashed", |to, from| to.facts.flags.trashed |= from.facts.flags.trashed),
+    step("return_pending", |to, from| {
+        to.facts.flags.return_pending |= from.facts.flags.return_pending;
+        to.facts.flags.reclaim_pending |= from.facts.flags.reclaim_pending;
+    }),
+    step("locked", |to, from| to.facts.flags.locked = from.facts.flags.locked),
+    step("settling_in", |to, from| to.facts.flags.settling = from.facts.flags.settling),
+    step("handover_open", |to, from| to.facts.flags.handover_open = from.facts.flags.handover_open),
+    step("past_due", |to, from| {
+        to.facts.flags.past_due |= from.facts.flags.past_due;
+        to.facts.flags.lapsed |= from.facts.flags.lapsed;
+    }),
+    step("wrong_mode", |to, from| only_lower(&mut to.facts.flags, from.facts.flags)),
+    step("not_payer", |to, from| {
+        to.facts.circumstances.granted_by_payer = from.facts.circumstances.granted_by_payer;
+    }),
+    step("not_your_own", |to, from| to.facts.circumstances.own_account = from.facts.circumstances.own_account),
+    step("not_a_party", |to, from| to.party = from.party),
+    step("confirm_required", |to, from| to.facts.circumstances.confirmed = from.facts.circumstances.confirmed),
+    step("case_required", |to, from| to.facts.circumstances.case_given = from.facts.circumstances.case_given),
+    step("stepup_required", |to, from| to.facts.circumstances.fresh_sign_in = from.facts.circumstances.fresh_sign_in),
 ];
+
+const fn step(reason: &'static str, restore: fn(&mut Case, &Case)) -> Restore<Case> {
+    Restore { reason, restore }
+}
 
 /// Takes away the flags that the baseline has and the site has not.
 fn only_lower(to: &mut Flags, from: Flags) {

@@ -12,7 +12,6 @@ macro_rules! facts {
     ($(#[$doc:meta])* $name:ident { $($(#[$fdoc:meta])* $field:ident),+ $(,)? }) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-        #[expect(clippy::struct_excessive_bools, reason = "each is one attribute of the schema")]
         pub struct $name { $($(#[$fdoc])* pub $field: bool),+ }
 
         impl $name {

@@ -200,6 +200,11 @@ impl Held {
             Account::Agency(agency) => self.agency_account.as_ref() == Some(agency),
         }
     }
+    /// The most direct way in which the person is anybody on this site.
+    #[must_use]
+    pub fn via_here(&self) -> Option<Via> {
+        self.roles.iter().filter(|held| !held.standing).map(|held| held.via).min()
+    }
     /// The most direct way in which one of these roles is held.
     #[must_use]
     pub fn via(&self, roles: impl Fn(RoleIx) -> bool) -> Option<Via> {

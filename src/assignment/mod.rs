@@ -12,10 +12,13 @@ mod policies;
 mod row;
 mod strengths;
 
-pub use ask::{Asked, Moment, Outcome, Reach, STATE_REASONS, Standing};
+pub use ask::{Asked, Moment, Outcome, REASONS, Reach, STATE_REASONS, Standing};
 pub use directory::{Agency, AgencyStatus, Directory, MemberRole, StaffRole};
 pub use facts::{Circumstances, Facts, Flags};
 pub use held::{Held, HeldRole, Via};
 pub use policies::{GivenRoles, Kind, SITES, SitePolicies};
 pub use row::SiteRow;
 pub use strengths::{Strength, Strengths};
+
+#[cfg(test)]
+pub(crate) use policies::tests::SHIPPED;

@@ -98,7 +98,11 @@ impl SiteRow {
             return_at: pending.map(|pending| Deadline::of(pending.effective_at)),
             person,
             agency,
-            offer: site.open_handover.as_ref().filter(|offer| offer.status == HandoverStatus::Open).map(Offer::of),
+            offer: site
+                .open_handover
+                .as_ref()
+                .filter(|offer| offer.status == HandoverStatus::Open)
+                .map(|offer| Box::new(Offer::of(offer))),
             rare: Rare::of(site),
             people: People::of(&site.contributors, payer.as_ref(), policies),
             mode: site.seats.mode(),
@@ -143,8 +147,8 @@ impl SiteRow {
 }
 
 impl Offer {
-    fn of(offer: &Handover) -> Box<Self> {
-        Box::new(Self { to: offer.to.clone(), initiator: offer.initiator.clone(), expires_at: offer.expires_at })
+    fn of(offer: &Handover) -> Self {
+        Self { to: offer.to.clone(), initiator: offer.initiator.clone(), expires_at: offer.expires_at }
     }
 }
 

@@ -164,10 +164,11 @@ impl Inner {
     /// Adds a row; a full shard gives up any other, which is filled again when it is asked for.
     fn put(&mut self, shard: usize, id: &SiteId, row: Arc<SiteRow>, most: usize) {
         let Some(rows) = self.shards.get_mut(shard) else { return };
-        if rows.len() >= most && !rows.contains_key(id) {
-            if let Some(victim) = rows.keys().next().cloned() {
-                rows.remove(&victim);
-            }
+        if rows.len() >= most
+            && !rows.contains_key(id)
+            && let Some(victim) = rows.keys().next().cloned()
+        {
+            rows.remove(&victim);
         }
         rows.insert(id.clone(), row);
     }

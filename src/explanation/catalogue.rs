@@ -6,17 +6,15 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt::Write as _,
     sync::LazyLock,
 };
 
 use minijinja::{Environment, ErrorKind, UndefinedBehavior, value::Serde};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 use super::ExplainError;
-use crate::time::Timestamp;
+use crate::{digest, time::Timestamp};
 
 /// Language tag and catalogue, in the order in which an error lists them.
 const FILES: [(&str, &str); 1] = [("en", include_str!("en.toml"))];
@@ -123,7 +121,7 @@ impl Catalogue {
             }
             sections.push(Section { key: entry.key, variants });
         }
-        let hash: String = hex(&canonical).chars().take(12).collect();
+        let hash: String = digest::sha256(&canonical).chars().take(12).collect();
         Ok(Self { lang, version: format!("{lang}-{hash}"), words: file.words, sections, denials: file.denial })
     }
 
@@ -172,15 +170,6 @@ impl Words {
         let (last, others) = items.split_last()?;
         if others.is_empty() { Some(last.clone()) } else { Some(others.join(&self.comma) + &self.and + last) }
     }
-}
-
-/// SHA-256 in lower-case hex.
-pub fn hex(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut text, byte| {
-        // Writing to a `String` cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 /// A fact that is missing is an error, never an empty place in a sentence that somebody consents to.

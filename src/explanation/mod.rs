@@ -173,7 +173,7 @@ pub fn explain(flow: Flow, audience: Audience, lang: &str, facts: &Facts) -> Res
     let canonical =
         serde_json_canonicalizer::to_vec(&digested).map_err(|error| ExplainError::Broken(error.to_string()))?;
     Ok(Explanation {
-        digest: format!("sha256:{}", catalogue::hex(&canonical)),
+        digest: format!("sha256:{}", crate::digest::sha256(&canonical)),
         text_version: catalogue.version.clone(),
         lang: catalogue.lang.to_owned(),
         sections,

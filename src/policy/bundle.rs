@@ -17,6 +17,7 @@ use super::{
     index, rules,
     schema::Vocabulary,
 };
+use crate::digest;
 
 /// What a policy does when it applies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -201,8 +202,8 @@ fn fingerprint(schema: &Source, policies: &[Source]) -> SmolStr {
             hash.update(part.as_bytes());
         }
     }
-    let digest: String = hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    smol_str::format_smolstr!("sha256:{digest}")
+    let whole = digest::hex(&hash.finalize());
+    smol_str::format_smolstr!("sha256:{}", whole.get(..16).unwrap_or(&whole))
 }
 
 /// Reads one policy's scope.

@@ -8,6 +8,7 @@
 //! database can also compute a new chain; comparing the head with a token or an anchor kept elsewhere finds that.
 //! Signing each event lost: the key would lie beside the data it protects.
 
+use crate::digest::hex;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -55,14 +56,6 @@ pub fn link(previous: &str, event: &AuditEvent) -> Result<String, serde_json::Er
     }
     let canonical = serde_json_canonicalizer::to_vec(&json)?;
     Ok(hex(&Sha256::new().chain_update(previous.as_bytes()).chain_update(canonical).finalize()))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 /// A walk along the chain: as much of it as has been seen.

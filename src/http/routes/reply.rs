@@ -30,7 +30,7 @@ impl From<Failure> for Problem {
             Kind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         };
         let mut problem = Self::new(status, failure.code, failure.detail);
-        for (name, value) in failure.more {
+        for (name, value) in *failure.more {
             problem = problem.with(&name, value);
         }
         if failure.kind == Kind::Unavailable {

@@ -7,11 +7,11 @@ use axum::{
 };
 use serde::Deserialize;
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 use super::{Service, command::TransitionBody, reply};
 use crate::{
     app::{CommandRequest, Preview},
+    digest,
     http::{json, problem::Problem},
     ids::SiteId,
 };
@@ -87,9 +87,8 @@ fn fingerprint(body: &Value) -> Result<String, Problem> {
     if let Value::Object(members) = &mut body {
         members.remove("auth_time");
     }
-    let canonical = serde_json_canonicalizer::to_vec(&body)
-        .map_err(|error| Problem::bad_request("invalid_json", format!("the body has no canonical form: {error}")))?;
-    Ok(Sha256::digest(&canonical).iter().map(|byte| format!("{byte:02x}")).collect())
+    digest::sha256_of_json(&body)
+        .map_err(|error| Problem::bad_request("invalid_json", format!("the body has no canonical form: {error}")))
 }
 
 /// The idempotency key, with or without the quotes that the header's draft standard puts around it.
