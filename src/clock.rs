@@ -3,8 +3,8 @@
 //! Everything below the edge takes `now` and ids as arguments; `clippy.toml` bans the wall clock and random ids
 //! everywhere else, so that a decision or a transition can be replayed from what was recorded.
 //!
-//! [`Clock`] has two real implementations: [`SystemClock`], and [`SettableClock`] for tests and for the story of
-//! `mandate demo`, which lets weeks pass. [`NeverBefore`] sits on either in embedded mode: `now` is the later of the
+//! [`Clock`] has three real implementations: [`SystemClock`]; [`SettableClock`] for tests; and [`ShiftedClock`] for the
+//! story of `mandate demo`, which begins in the past and lets weeks pass until now. [`NeverBefore`] sits on either in embedded mode: `now` is the later of the
 //! wall clock and the last commit, so that a clock set back by an hour neither revives an expired right nor lets the
 //! log run backwards. Reading `std::time` where it is needed lost: a deadline test would have to sleep.
 
@@ -56,6 +56,28 @@ impl SettableClock {
 impl Clock for SettableClock {
     fn now(&self) -> Timestamp {
         Timestamp::from_micros(self.0.load(Ordering::Acquire))
+    }
+}
+
+/// The wall clock, moved by a distance that can be changed: it runs on, and time can be made to pass.
+#[derive(Debug, Default)]
+pub struct ShiftedClock(AtomicI64);
+
+impl ShiftedClock {
+    /// The wall clock, set back by `duration`.
+    #[must_use]
+    pub fn set_back(duration: std::time::Duration) -> Self {
+        Self(AtomicI64::new(i64::try_from(duration.as_micros()).map_or(0, i64::wrapping_neg)))
+    }
+    /// Lets `duration` pass at once.
+    pub fn advance(&self, duration: std::time::Duration) {
+        self.0.fetch_add(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX), Ordering::AcqRel);
+    }
+}
+
+impl Clock for ShiftedClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_micros(SystemClock.now().as_micros().saturating_add(self.0.load(Ordering::Acquire)))
     }
 }
 
@@ -129,6 +151,17 @@ mod tests {
         wall.set(Timestamp::from_seconds(1_000));
         wall.advance(Duration::from_secs(1));
         assert_eq!(clock.now(), Timestamp::from_seconds(1_001));
+    }
+
+    #[test]
+    fn a_shifted_clock_runs_on_and_catches_up() {
+        let day = Duration::from_hours(24);
+        let clock = ShiftedClock::set_back(day * 13);
+        assert!(clock.now() < SystemClock.now());
+        clock.advance(day * 8);
+        clock.advance(day * 5);
+        assert!(clock.now().since(SystemClock.now()) < Duration::from_secs(60));
+        assert!(SystemClock.now().since(clock.now()) < Duration::from_secs(60));
     }
 
     #[test]

@@ -50,7 +50,8 @@ pub fn init(filter: &str) -> Result<(), TelemetryError> {
 }
 
 fn parse(filter: &str) -> Result<EnvFilter, TelemetryError> {
-    EnvFilter::try_new(filter)
+    // The migrations' library announces itself in three lines at every first start.
+    EnvFilter::try_new(format!("refinery_core=warn,{filter}"))
         .map_err(|error| TelemetryError::Filter { filter: filter.to_owned(), reason: error.to_string() })
 }
 

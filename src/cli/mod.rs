@@ -8,6 +8,7 @@ mod audit;
 mod bundled;
 mod check;
 mod client;
+mod demo;
 mod exit;
 mod export;
 mod health;
@@ -43,6 +44,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Demo(demo::Demo),
     Serve(serve::Serve),
     Check(check::Check),
     Import(import::Import),
@@ -76,6 +78,7 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     let ended = match cli.command {
+        Command::Demo(command) => command.run(),
         Command::Serve(command) => command.run(),
         Command::Check(command) => command.run(),
         Command::Import(command) => command.run(),
