@@ -20,7 +20,7 @@ pub use diff::{Change as PermissionChange, PermissionDiff};
 pub use failure::{Failure, Kind};
 pub use preview::Preview;
 pub use read::{Access, AccessEntry};
-pub use registry::{AgencyUpdate, Registered, SiteUpdate};
+pub use registry::{AgencyUpdate, PlanUpdate, Registered, SiteUpdate};
 
 use std::{path::Path, sync::Arc};
 

@@ -425,3 +425,14 @@ fn only_lower(to: &mut Flags, from: Flags) {
     to.return_pending &= from.return_pending;
     to.reclaim_pending &= from.reclaim_pending;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn facts_are_put_back_in_the_published_order() {
+        let steps: Vec<&str> = STEPS.iter().map(|step| step.reason).collect();
+        assert_eq!(steps, REASONS[4..], "after the two unknowns, `no_role` and `role_lacks_action`");
+    }
+}

@@ -22,3 +22,5 @@ pub use strengths::{Strength, Strengths};
 
 #[cfg(test)]
 pub(crate) use policies::tests::SHIPPED;
+#[cfg(test)]
+mod tests;

@@ -253,8 +253,8 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// The shipped bundle, loaded once for all tests.
-    pub(crate) static SHIPPED: LazyLock<Arc<SitePolicies>> = LazyLock::new(|| {
+    /// The shipped schema and policies, as files.
+    pub(crate) fn shipped_files() -> (Source, Vec<Source>) {
         let read = |path: &std::path::Path| Source {
             path: path.strip_prefix(env!("CARGO_MANIFEST_DIR")).unwrap().to_str().unwrap().to_owned(),
             text: std::fs::read_to_string(path).unwrap(),
@@ -269,7 +269,13 @@ pub(crate) mod tests {
                 }
             }
         }
-        match SitePolicies::load(&read(&root.join("schemas/sites.cedarschema")), &files) {
+        (read(&root.join("schemas/sites.cedarschema")), files)
+    }
+
+    /// The shipped bundle, loaded once for all tests.
+    pub(crate) static SHIPPED: LazyLock<Arc<SitePolicies>> = LazyLock::new(|| {
+        let (schema, files) = shipped_files();
+        match SitePolicies::load(&schema, &files) {
             Ok(policies) => policies,
             Err(problems) => panic!("{problems}"),
         }

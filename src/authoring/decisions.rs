@@ -175,10 +175,11 @@ fn grouped<'a, T: PartialEq>(world: &'a World, values: impl IntoIterator<Item = 
 }
 
 fn in_full(text: &mut String, policies: &SitePolicies, world: &World, all: &[Rights]) {
+    let mut nothing = None;
     for (names, rights) in grouped(world, all) {
         let names = names.join(", ");
         if rights.is_empty() {
-            entry(text, 0, "nothing for", &names);
+            nothing = Some(names);
             continue;
         }
         text.push('\n');
@@ -195,6 +196,10 @@ fn in_full(text: &mut String, policies: &SitePolicies, world: &World, all: &[Rig
                 entry(text, 2, heading, &listed.join(", "));
             }
         }
+    }
+    if let Some(names) = nothing {
+        text.push('\n');
+        entry(text, 0, "nothing for", &names);
     }
 }
 
@@ -233,9 +238,10 @@ fn compared(text: &mut String, policies: &SitePolicies, world: &World, base: &[R
         }
         text.push('\n');
         entry(text, 0, "", &names);
-        if change.loses == [MOST] {
-            let keeps = if change.keeps.is_empty() { "nothing".to_owned() } else { change.keeps.join(", ") };
-            entry(text, 2, "keeps only", &keeps);
+        if change.loses == [MOST] && change.keeps.is_empty() {
+            entry(text, 2, "loses", "everything");
+        } else if change.loses == [MOST] {
+            entry(text, 2, "keeps only", &change.keeps.join(", "));
         } else if !change.loses.is_empty() {
             entry(text, 2, "loses", &change.loses.join(", "));
         }

@@ -7,6 +7,7 @@ use super::*;
 mod edits;
 mod fixtures;
 mod matrix;
+mod reasons;
 mod suites;
 mod written;
 

@@ -129,3 +129,6 @@ impl Evaluation<'_> {
         found
     }
 }
+
+#[cfg(test)]
+mod tests;

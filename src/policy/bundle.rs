@@ -13,7 +13,7 @@ use smol_str::SmolStr;
 
 use super::{
     Action, ActionIx, Bucket, Domain, Problem, Problems, Role, RoleIx, Source,
-    error::{line_of, line_of_text},
+    error::line_of,
     index, rules,
     schema::Vocabulary,
 };
@@ -38,7 +38,7 @@ pub struct PolicyMeta {
     pub effect: Effect,
     /// The file it stands in.
     pub path: String,
-    /// The line of its `@id`, from 1.
+    /// The line it starts on with its annotations, from 1.
     pub line: usize,
     /// The role its scope names; none when it is for everybody.
     pub role: Option<RoleIx>,
@@ -90,7 +90,7 @@ impl Bundle {
         }
         let metas: Vec<PolicyMeta> = found.iter().map(|(_, meta)| meta.clone()).collect();
         if problems.is_empty() {
-            problems.extend(validate(&all, &vocabulary.schema, &metas));
+            problems.extend(validate(&all, &vocabulary.schema, &metas, policies));
             problems.extend(rules::coverage(&schema.path, &schema.text, &vocabulary, &metas));
         }
         if !problems.is_empty() {
@@ -175,18 +175,28 @@ fn syntax(file: &Source, error: &cedar_policy::ParseErrors) -> Vec<Problem> {
 
 /// Strict validation with warnings as errors, then slice level 1: a condition may read the principal's and the
 /// resource's attributes and nothing behind them, so that a request's two entities are the whole slice.
-fn validate(all: &PolicySet, schema: &Schema, metas: &[PolicyMeta]) -> Vec<Problem> {
+fn validate(all: &PolicySet, schema: &Schema, metas: &[PolicyMeta], files: &[Source]) -> Vec<Problem> {
     let result = Validator::new(schema.clone()).validate_with_level(all, ValidationMode::Strict, 1);
-    let errors = result.validation_errors().map(|error| (error.policy_id().clone(), error.to_string()));
-    let warnings = result.validation_warnings().map(|warning| (warning.policy_id().clone(), warning.to_string()));
+    let offset = |diagnostic: &dyn miette::Diagnostic| {
+        diagnostic.labels().and_then(|mut labels| labels.next()).map(|label| label.offset())
+    };
+    let words = |diagnostic: &dyn miette::Diagnostic| match diagnostic.help() {
+        Some(help) => format!("{diagnostic}; {help}"),
+        None => diagnostic.to_string(),
+    };
+    let errors = result.validation_errors().map(|error| (error.policy_id().clone(), words(error), offset(error)));
+    let warnings =
+        result.validation_warnings().map(|warning| (warning.policy_id().clone(), words(warning), offset(warning)));
     errors
         .chain(warnings)
-        .map(|(id, reason)| {
+        .map(|(id, reason, offset)| {
             let id: &str = id.as_ref();
-            match metas.iter().find(|meta| meta.id == id) {
-                Some(meta) => Problem { path: meta.path.clone(), line: meta.line, reason },
-                None => Problem::of_file("policies", reason),
-            }
+            let Some(meta) = metas.iter().find(|meta| meta.id == id) else {
+                return Problem::of_file("policies", reason);
+            };
+            let file = files.iter().find(|file| file.path == meta.path);
+            let line = file.zip(offset).map_or(meta.line, |(file, offset)| line_of(&file.text, offset));
+            Problem { path: meta.path.clone(), line, reason }
         })
         .collect()
 }
@@ -233,9 +243,4 @@ pub(super) fn scope(policy: &Policy, vocabulary: &Vocabulary) -> Result<(Option<
         .map(|(n, _)| n)
         .collect();
     Ok((role, actions))
-}
-
-/// The line on which an annotation stands, for messages.
-pub(super) fn line_of_id(file: &Source, id: &str) -> usize {
-    line_of_text(&file.text, &format!("@id(\"{id}\")"))
 }

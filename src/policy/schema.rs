@@ -12,7 +12,7 @@ use smol_str::SmolStr;
 
 use super::{
     Domain, Problem, Source,
-    error::{line_of, line_of_text},
+    error::line_of,
 };
 
 /// Number of an action within its bundle.
@@ -139,6 +139,14 @@ fn roles(json: &Value, domain: &Domain) -> Result<Vec<Role>, &'static str> {
         .collect())
 }
 
+const OPTIONAL: &str = "an optional attribute";
+
+/// The first line that contains `needle` outside a comment, from 1; 0 when there is none.
+fn line_of_code(text: &str, needle: &str) -> usize {
+    let code = |line: &str| line.split("//").next().is_some_and(|code| code.contains(needle));
+    text.lines().position(code).map_or(0, |n| n + 1)
+}
+
 /// Times and numbers have no place in a schema here: a policy would compare what the service must compute for each
 /// request (a deadline), or believe a number that a caller made up.
 fn forbidden_types(json: &Value, source: &Source) -> Vec<Problem> {
@@ -154,7 +162,7 @@ fn forbidden_types(json: &Value, source: &Source) -> Vec<Problem> {
                     }
                 }
                 if map.get("required") == Some(&Value::Bool(false)) {
-                    found.insert("an optional attribute".to_owned());
+                    found.insert(OPTIONAL.to_owned());
                 }
                 map.values().for_each(|inner| walk(inner, found));
             }
@@ -168,7 +176,7 @@ fn forbidden_types(json: &Value, source: &Source) -> Vec<Problem> {
         .into_iter()
         .map(|name| Problem {
             path: source.path.clone(),
-            line: line_of_text(&source.text, &name),
+            line: line_of_code(&source.text, if name == OPTIONAL { "?:" } else { &name }),
             reason: format!(
                 "`{name}` may not be used in a schema: the service computes required booleans from times and numbers"
             ),

@@ -1,0 +1,214 @@
+//! Agencies with their people, and platform staff.
+
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{Decided, Registered, event, is_hostname};
+use crate::{
+    app::{App, Failure, Kind, command},
+    assignment::{Agency, AgencyStatus, MemberRole, StaffRole},
+    handover,
+    ids::{AgencyId, StaffId, UserId},
+    store::{Changes, Loaded, Store, Verdict, Wanted},
+};
+
+/// Longest agency name, in characters.
+const MAX_NAME: usize = 80;
+
+/// `PUT /v1/agencies/{agency}`.
+#[derive(Debug, Clone, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AgencyUpdate {
+    /// The name that clients are shown.
+    pub name: String,
+    /// The agency's domain, shown beside the name.
+    pub domain: String,
+    /// Whether the platform checked both.
+    #[serde(default)]
+    pub verified: bool,
+    /// Whether the agency's rights hold.
+    #[serde(default = "active")]
+    pub status: AgencyStatus,
+}
+
+const fn active() -> AgencyStatus {
+    AgencyStatus::Active
+}
+
+impl App {
+    /// Registers an agency or changes it. Open offers that name an agency which is not active any more end with it.
+    ///
+    /// # Errors
+    /// `400` for a name or domain that clients could be misled by.
+    pub async fn put_agency(&self, id: AgencyId, update: AgencyUpdate) -> Result<Registered<Agency>, Failure> {
+        presentable(&update)?;
+        let ends = (update.status != AgencyStatus::Active).then(|| id.clone());
+        let wanted = Wanted { agencies: vec![id.clone()], open_handovers_of: ends, ..Wanted::default() };
+        let clock = std::sync::Arc::clone(&self.clock);
+        let decide = move |loaded: &Loaded| -> Decided<Agency> {
+            let old = loaded.directory.agency(&id);
+            let mut agency = Agency {
+                id: id.clone(),
+                name: update.name,
+                domain: update.domain,
+                verified: update.verified,
+                status: update.status,
+                members: old.map(|old| old.members.clone()).unwrap_or_default(),
+                revision: old.map(|old| old.revision).unwrap_or_default(),
+            };
+            if old.is_some_and(|old| **old == agency) {
+                return Verdict::Leave(Ok(Registered {
+                    created: false,
+                    revision: loaded.head.revision,
+                    value: agency,
+                }));
+            }
+            let at = clock.now().max(loaded.head.at);
+            let kind = match (old.map(|old| old.status), agency.status) {
+                (None, _) => "AgencyRegistered",
+                (Some(AgencyStatus::Active), AgencyStatus::Suspended) => "AgencySuspended",
+                (Some(AgencyStatus::Active), AgencyStatus::Dissolving) => "AgencyDissolving",
+                (Some(_), _) => "AgencyChanged",
+            };
+            let created = old.is_none();
+            let mut changes = Changes { at, ..Changes::default() };
+            changes.events.push(event(None, kind, json!({
+                "agency": id, "name": agency.name, "domain": agency.domain, "verified": agency.verified, "status": agency.status,
+            })));
+            for site in loaded.sites.iter().flatten() {
+                if let Some(applied) = handover::invalidate(site, at) {
+                    let mut ended = command::changes(applied, None, at);
+                    changes.sites.append(&mut ended.sites);
+                    changes.handovers.append(&mut ended.handovers);
+                    changes.events.append(&mut ended.events);
+                }
+            }
+            changes.agencies.push(agency.clone());
+            agency.revision = loaded.head.revision.next();
+            Verdict::Commit(Box::new(changes), Ok(Registered { created, revision: agency.revision, value: agency }))
+        };
+        self.store.change(wanted, Box::new(decide)).await?
+    }
+
+    /// Puts a person into an agency, changes what they are there, or takes them out with `None`. All that they may do
+    /// through the agency ends with the row, on every site.
+    ///
+    /// # Errors
+    /// `404` for an unknown agency or member; `409 last_admin` when nobody would be left to act for the agency.
+    pub async fn put_member(
+        &self,
+        id: AgencyId,
+        user: UserId,
+        role: Option<MemberRole>,
+    ) -> Result<Registered<Agency>, Failure> {
+        let wanted = Wanted { agencies: vec![id.clone()], ..Wanted::default() };
+        let clock = std::sync::Arc::clone(&self.clock);
+        let decide = move |loaded: &Loaded| -> Decided<Agency> {
+            let Some(old) = loaded.directory.agency(&id) else {
+                return Verdict::Leave(Err(Failure::unknown_agency(id.as_str())));
+            };
+            let before = old.member(&user);
+            if before == role {
+                return Verdict::Leave(match role {
+                    Some(_) => {
+                        Ok(Registered { created: false, revision: loaded.head.revision, value: Agency::clone(old) })
+                    }
+                    None => Err(Failure::new(
+                        Kind::NotFound,
+                        "unknown_member",
+                        format!("`{user}` is not a member of the agency `{id}`."),
+                    )),
+                });
+            }
+            let mut agency = Agency::clone(old);
+            match role {
+                Some(role) => agency.members.insert(user.clone(), role),
+                None => agency.members.remove(&user),
+            };
+            if old.admins().next().is_some() && agency.admins().next().is_none() {
+                return Verdict::Leave(Err(Failure::new(
+                    Kind::Conflict,
+                    "last_admin",
+                    format!(
+                        "`{user}` is the last admin of `{id}`. Name another admin first, or set its status to dissolving."
+                    ),
+                )));
+            }
+            let at = clock.now().max(loaded.head.at);
+            let kind = match (before, role) {
+                (None, _) => "AgencyMemberAdded",
+                (Some(_), None) => "AgencyMemberRemoved",
+                (Some(_), Some(_)) => "AgencyMemberChanged",
+            };
+            let data = json!({ "agency": id, "user": user, "role": role });
+            let changes = Changes {
+                agencies: vec![agency.clone()],
+                events: vec![event(None, kind, data)],
+                at,
+                ..Changes::default()
+            };
+            agency.revision = loaded.head.revision.next();
+            let reply = Registered { created: before.is_none(), revision: agency.revision, value: agency };
+            Verdict::Commit(Box::new(changes), Ok(reply))
+        };
+        self.store.change(wanted, Box::new(decide)).await?
+    }
+
+    /// Registers a member of staff, changes what they are, or removes them with `None`.
+    ///
+    /// # Errors
+    /// `404` when there is nobody to remove.
+    pub async fn put_staff(
+        &self,
+        id: StaffId,
+        role: Option<StaffRole>,
+    ) -> Result<Registered<Option<StaffRole>>, Failure> {
+        let wanted = Wanted { staff: Some(id.clone()), ..Wanted::default() };
+        let clock = std::sync::Arc::clone(&self.clock);
+        let decide = move |loaded: &Loaded| -> Decided<Option<StaffRole>> {
+            let before = loaded.directory.staff_role(&id);
+            if before == role {
+                return Verdict::Leave(match role {
+                    Some(_) => Ok(Registered { created: false, revision: loaded.head.revision, value: role }),
+                    None => Err(Failure::new(
+                        Kind::NotFound,
+                        "unknown_staff",
+                        format!("There is no member of staff `{id}`."),
+                    )),
+                });
+            }
+            let at = clock.now().max(loaded.head.at);
+            let kind = if role.is_some() { "StaffChanged" } else { "StaffRemoved" };
+            let events = vec![event(None, kind, json!({ "staff": id, "role": role }))];
+            let changes = Changes { staff: vec![(id, role)], events, at, ..Changes::default() };
+            let revision = loaded.head.revision.next();
+            Verdict::Commit(Box::new(changes), Ok(Registered { created: before.is_none(), revision, value: role }))
+        };
+        self.store.change(wanted, Box::new(decide)).await?
+    }
+}
+
+/// Clients are shown an agency's name and domain when they decide whom to trust, so the name may not look like an
+/// address or carry a message.
+pub(in crate::app) fn presentable(update: &AgencyUpdate) -> Result<(), Failure> {
+    let name = &update.name;
+    let plain = !name.trim().is_empty()
+        && name.trim() == name
+        && name.chars().count() <= MAX_NAME
+        && !name.chars().any(|c| c.is_control() || matches!(c, '/' | '@' | '<' | '>' | '\\' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'))
+        && !name.split_whitespace().any(is_hostname);
+    if !plain {
+        let detail = format!(
+            "`name` is what clients are shown: 1 to {MAX_NAME} characters, without addresses, links or control characters."
+        );
+        return Err(Failure::new(Kind::Invalid, "invalid_body", detail));
+    }
+    if !is_hostname(&update.domain) {
+        return Err(Failure::new(
+            Kind::Invalid,
+            "invalid_body",
+            "`domain` is the agency's host name in lower case, such as `studio-north.example`.",
+        ));
+    }
+    Ok(())
+}

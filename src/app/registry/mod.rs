@@ -1,0 +1,50 @@
+//! What the platform registers and reports: sites, agencies and their people, staff.
+//!
+//! A `PUT` creates, or changes what the platform merely reports; seats, titles, payers and the plan's status move by
+//! commands only. Saying again what holds already changes nothing and bumps no revision. Suspending an agency is one
+//! row: its rights end with that commit on every site, and open offers that name it end in the same transaction.
+
+mod agencies;
+mod sites;
+
+pub use agencies::AgencyUpdate;
+pub(super) use agencies::presentable;
+pub use sites::{PlanUpdate, SiteUpdate};
+
+use serde_json::Value;
+
+use super::Failure;
+use crate::{
+    ids::SiteId,
+    revision::Revision,
+    store::{NewEvent, Verdict},
+};
+
+/// What a registration did.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Registered<T> {
+    /// It did not exist before.
+    pub created: bool,
+    /// The present revision of the installation.
+    pub revision: Revision,
+    /// The thing as it is now.
+    pub value: T,
+}
+
+type Decided<T> = Verdict<Result<Registered<T>, Failure>>;
+
+fn event(site: Option<SiteId>, kind: &str, data: Value) -> NewEvent {
+    NewEvent { site, kind: kind.to_owned(), actor: None, via: None, data }
+}
+
+/// RFC 1123 host name with at least two labels, in lower case.
+pub(super) fn is_hostname(name: &str) -> bool {
+    let label = |label: &str| {
+        !label.is_empty()
+            && label.len() <= 63
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+    };
+    name.len() <= 253 && name.contains('.') && name.split('.').all(label)
+}
