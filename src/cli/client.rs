@@ -46,12 +46,6 @@ impl Client {
         Ok(Self { base: base.to_owned(), agent: config.into() })
     }
 
-    /// The server's address.
-    #[must_use]
-    pub fn base(&self) -> &str {
-        &self.base
-    }
-
     /// Asks.
     ///
     /// # Errors

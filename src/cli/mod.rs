@@ -15,6 +15,7 @@ mod health;
 mod import;
 mod lines;
 mod policies;
+mod policy;
 mod serve;
 mod service;
 mod settings;
@@ -47,6 +48,8 @@ enum Command {
     Demo(demo::Demo),
     Serve(serve::Serve),
     Check(check::Check),
+    #[command(subcommand)]
+    Policy(policy::Policy),
     Import(import::Import),
     Export(export::Export),
     #[command(subcommand)]
@@ -81,6 +84,7 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Demo(command) => command.run(),
         Command::Serve(command) => command.run(),
         Command::Check(command) => command.run(),
+        Command::Policy(command) => command.run(),
         Command::Import(command) => command.run(),
         Command::Export(command) => command.run(),
         Command::Audit(command) => command.run(),

@@ -23,6 +23,8 @@ pub struct PolicyFiles {
     pub schema: Source,
     /// Everything in the policy folder, by path: policies, their tests, fixtures, documents.
     pub files: Vec<Source>,
+    /// The folder they were read from; none for the copies compiled in.
+    pub folder: Option<PathBuf>,
     /// Where the policies come from, in words.
     pub origin: String,
 }
@@ -36,8 +38,9 @@ impl PolicyFiles {
     /// # Errors
     /// A configured folder, or a file in a folder, that cannot be read.
     pub fn of(config: &Config) -> Result<Self, Stop> {
-        let (files, origin) = match folder(config.policies.as_deref(), "policies") {
-            Some(folder) => (read_folder(&folder, "policies")?, format!("the folder `{}`", folder.display())),
+        let place = folder(config.policies.as_deref(), "policies");
+        let (files, origin) = match &place {
+            Some(folder) => (read_folder(folder, "policies")?, format!("the folder `{}`", folder.display())),
             None => (compiled("policies/"), "the copies compiled in".to_owned()),
         };
         let schemas = match folder(config.schemas.as_deref(), "schemas") {
@@ -48,7 +51,7 @@ impl PolicyFiles {
         let (Some(schema), None) = (schemas.next(), schemas.next()) else {
             return Err(Stop::failed("the schema folder must hold exactly one `*.cedarschema` file"));
         };
-        Ok(Self { schema, files, origin })
+        Ok(Self { schema, files, folder: place, origin })
     }
 
     /// The copies compiled in.
@@ -58,6 +61,7 @@ impl PolicyFiles {
         Self {
             schema: schema.unwrap_or(Source { path: "schemas".to_owned(), text: String::new() }),
             files: compiled("policies/"),
+            folder: None,
             origin: "the copies compiled in".to_owned(),
         }
     }

@@ -82,7 +82,7 @@ impl<'a> Story<'a> {
 
     /// The verdict: whether every answer was the expected one.
     pub fn finish(mut self, base: &str) -> Result<bool, Stop> {
-        self.teller.say(&format!("\nEvery question above went to {base} over HTTP."))?;
+        self.teller.say(&format!("Every line above with an answer was one HTTP call to {base}."))?;
         self.teller.verdict()
     }
 
@@ -97,6 +97,14 @@ impl<'a> Story<'a> {
     /// Lets time pass.
     pub fn pass(&mut self, duration: Duration) -> Result<(), Stop> {
         self.time.pass(duration)
+    }
+
+    /// Does something again without repeating what was read the first time; calls are still shown and compared.
+    pub fn quietly<T>(&mut self, again: impl FnOnce(&mut Self) -> Result<T, Stop>) -> Result<T, Stop> {
+        self.teller.only_calls(true);
+        let done = again(self);
+        self.teller.only_calls(false);
+        done
     }
 
     /// Registers something.
@@ -127,10 +135,10 @@ impl<'a> Story<'a> {
             }
             None => (format!("{} {}", answer.status, text(&answer.body, "/code")), "no decision".to_owned()),
         };
-        let signed_in = if who.fresh { ", just signed in," } else { "" };
+        let signed_in = if who.fresh { " (just signed in)" } else { "" };
         self.teller.call(&format!("{}{signed_in} {action} on {site}?", who.id), &shown, expected, &actual)?;
         if said == Some(false) {
-            self.teller.note(text(&answer.body, "/context/remedy"))?;
+            self.teller.remedy(&actual, text(&answer.body, "/context/remedy"))?;
         }
         for told in answer.body.pointer("/context/obligations").and_then(Value::as_array).into_iter().flatten() {
             self.teller.note(&format!("and the {} is told", text(told, "/notify")))?;
@@ -191,12 +199,10 @@ impl<'a> Story<'a> {
                 }
             }
         }
-        self.teller.say("")?;
-        self.teller.say(&format!("{} reads, before deciding:", who.id))?;
+        self.teller.say(&format!("What {} reads before deciding:", who.id))?;
         for section in answer.body.get("explanation").and_then(Value::as_array).into_iter().flatten() {
             self.teller.quote(text(section, "/text"))?;
         }
-        self.teller.say("")?;
         Ok(answer.body.get("digest").cloned().unwrap_or(Value::Null))
     }
 
@@ -208,33 +214,33 @@ impl<'a> Story<'a> {
         for section in answer.body.get("sections").and_then(Value::as_array).into_iter().flatten() {
             self.teller.quote(text(section, "/text"))?;
         }
-        self.teller.say("")?;
         Ok(answer.body.get("digest").cloned().unwrap_or(Value::Null))
     }
 
-    /// Looks at a site and expects these facts, each a JSON pointer and its text.
-    pub fn look(&mut self, site: &str, facts: &[(&str, &str)]) -> Result<Value, Stop> {
+    /// Looks at a site and expects these facts: what it is, where it stands, and its text.
+    pub fn look(&mut self, site: &str, facts: &[(&str, &str, &str)]) -> Result<(), Stop> {
         let answer = self.client.get(&format!("/v1/sites/{site}"))?;
-        for (pointer, expected) in facts {
+        for (what, pointer, expected) in facts {
             let actual = text(&answer.body, pointer).to_owned();
-            let name = pointer.trim_start_matches('/').replace('/', " ");
-            self.teller.call(&format!("{site}: {name}"), &actual, expected, &actual)?;
+            self.teller.call(&format!("{site}: {what}"), &actual, expected, &actual)?;
         }
-        Ok(answer.body)
+        Ok(())
     }
 
     /// Lists what happened on a site.
     pub fn history(&mut self, site: &str) -> Result<(), Stop> {
         let answer = self.client.get(&format!("/v1/sites/{site}/audit?limit=1000"))?;
-        let events = answer.body.get("items").and_then(Value::as_array).cloned().unwrap_or_default();
-        for event in &events {
-            let (at, kind) = (text(event, "/at"), text(event, "/type"));
-            let by = match event.pointer("/actor").and_then(Value::as_str) {
-                Some(actor) => format!("{actor} for {}", text(event, "/via")),
-                None => String::new(),
+        self.teller.line("")?;
+        for event in answer.body.get("items").and_then(Value::as_array).into_iter().flatten() {
+            let (at, kind, actor, via) =
+                (text(event, "/at"), text(event, "/type"), text(event, "/actor"), text(event, "/via"));
+            let by = match (actor, via) {
+                ("-", _) => String::new(),
+                (actor, via) if actor == via || via == "-" => actor.to_owned(),
+                (actor, via) => format!("{actor} for {via}"),
             };
             let day = at.split('T').next().unwrap_or(at);
-            self.teller.say(&format!("  {day}  {kind:<22} {by}"))?;
+            self.teller.line(&format!("  {day}  {kind:<22} {by}"))?;
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 //! The teller prints each question with its answer and keeps count. An answer that is not the expected one is marked
 //! where it happened and listed again at the end; the story goes on, so that one run shows all of them.
 
-use std::io::Write;
+use std::{collections::BTreeSet, io::Write};
 
 use serde_json::Value;
 
@@ -18,6 +18,8 @@ pub struct Teller {
     colour: bool,
     compared: usize,
     wrong: Vec<String>,
+    explained: BTreeSet<String>,
+    only_calls: bool,
     /// The comparison whose expectation is made wrong on purpose, from 1: the test that the comparing works.
     planted: Option<usize>,
 }
@@ -34,38 +36,58 @@ enum Paint {
 impl Teller {
     /// A teller that writes to `out`.
     pub fn new(out: Box<dyn Write + Send>, colour: bool, planted: Option<usize>) -> Self {
-        Self { out, colour, compared: 0, wrong: Vec::new(), planted }
+        Self { out, colour, compared: 0, wrong: Vec::new(), explained: BTreeSet::new(), only_calls: false, planted }
     }
 
-    /// Answers compared so far, and those that were not as expected.
-    pub fn tally(&self) -> (usize, &[String]) {
-        (self.compared, &self.wrong)
+    /// Whether texts and notes are left out.
+    pub fn only_calls(&mut self, only: bool) {
+        self.only_calls = only;
     }
 
     /// Begins a chapter.
     pub fn chapter(&mut self, title: &str) -> Result<(), Stop> {
         let title = self.paint(title, Paint::Bold);
-        Ok(writeln!(self.out, "\n{title}\n")?)
+        Ok(writeln!(self.out, "\n\n{title}")?)
     }
 
-    /// A sentence of the story.
+    /// A sentence of the story, after an empty line.
     pub fn say(&mut self, text: &str) -> Result<(), Stop> {
+        if self.only_calls {
+            return Ok(());
+        }
+        writeln!(self.out)?;
         for line in wrap(text, WIDTH) {
             writeln!(self.out, "{line}")?;
         }
         Ok(())
     }
 
+    /// A line as it stands.
+    pub fn line(&mut self, line: &str) -> Result<(), Stop> {
+        Ok(writeln!(self.out, "{}", line.trim_end())?)
+    }
+
     /// What somebody reads before they decide.
     pub fn quote(&mut self, text: &str) -> Result<(), Stop> {
+        if self.only_calls {
+            return Ok(());
+        }
         for (n, line) in wrap(text, WIDTH - 6).iter().enumerate() {
             writeln!(self.out, "    {} {line}", if n == 0 { "·" } else { " " })?;
         }
         Ok(())
     }
 
+    /// What can be done about a deny; said once for each reason.
+    pub fn remedy(&mut self, reason: &str, remedy: &str) -> Result<(), Stop> {
+        if self.explained.insert(reason.to_owned()) { self.note(remedy) } else { Ok(()) }
+    }
+
     /// An answer's further words.
     pub fn note(&mut self, text: &str) -> Result<(), Stop> {
+        if self.only_calls {
+            return Ok(());
+        }
         for line in wrap(text, WIDTH - 6) {
             let line = self.paint(&line, Paint::Dim);
             writeln!(self.out, "      {line}")?;
