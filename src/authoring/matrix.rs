@@ -5,7 +5,7 @@
 //! the trash before it can be restored). So the table repeats no rule; it can only disagree with what was specified,
 //! and a test compares the two cell by cell.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use serde::Serialize;
 use smol_str::SmolStr;
@@ -93,11 +93,18 @@ struct Column {
     kind: Kind,
 }
 
+type Set<F> = fn(&mut F);
+
 const OWNED: &[Mode] = &[Mode::SelfManaged, Mode::PartnerBuilt];
 const ANY: &[Mode] = &[Mode::SelfManaged, Mode::PartnerManaged, Mode::PartnerBuilt];
 const ENGAGED: &[Mode] = &[Mode::PartnerManaged];
 
-const fn seat(title: &'static str, short: &'static str, role: &'static [&'static str], modes: &'static [Mode]) -> Column {
+const fn seat(
+    title: &'static str,
+    short: &'static str,
+    role: &'static [&'static str],
+    modes: &'static [Mode],
+) -> Column {
     Column { title, short, roles: role, modes, party: true, kind: Kind::User }
 }
 
@@ -124,7 +131,7 @@ const COLUMNS: &[Column] = &[
     Column { kind: Kind::Staff, ..person("SupportAgent", "SA", &["SupportAgent", "TrustSafety"]) },
 ];
 
-const STATES: &[(&str, fn(&mut Flags))] = &[
+const STATES: &[(&str, Set<Flags>)] = &[
     ("", |_| {}),
     ("trashed", |flags| flags.trashed = true),
     ("frozen", |flags| flags.frozen = true),
@@ -133,7 +140,7 @@ const STATES: &[(&str, fn(&mut Flags))] = &[
 ];
 
 /// A circumstance in the asker's favour and its code.
-const CODES: &[(char, fn(&mut Circumstances))] = &[
+const CODES: &[(char, Set<Circumstances>)] = &[
     ('S', |c| c.fresh_sign_in = true),
     ('2', |c| c.confirmed = true),
     ('T', |c| c.own_account = true),
@@ -153,7 +160,8 @@ impl Matrix {
         let mut rows = Vec::new();
         for (action, entry) in bundle.actions() {
             let Some(group) = heading(bundle, action) else { continue };
-            let mut row = Row { group: SmolStr::new(group), action: entry.name.clone(), state: None, cells: Vec::new() };
+            let mut row =
+                Row { group: SmolStr::new(group), action: entry.name.clone(), state: None, cells: Vec::new() };
             for (state, set) in STATES {
                 let mut flags = Flags::default();
                 set(&mut flags);
@@ -173,7 +181,7 @@ impl Matrix {
     pub fn to_csv(&self) -> String {
         let mut text = format!("group,action,{}\n", self.columns.join(","));
         for row in &self.rows {
-            text.push_str(&format!("{},{}", row.group, row.action));
+            let _ = write!(text, "{},{}", row.group, row.action);
             for cell in &row.cells {
                 text.push(',');
                 text.push_str(or_dot(cell));
@@ -191,10 +199,10 @@ impl Matrix {
         for row in &self.rows {
             if row.group != group {
                 group = &row.group;
-                text.push_str(&format!("| **{group}** |{}\n", " |".repeat(row.cells.len())));
+                let _ = writeln!(text, "| **{group}** |{}", " |".repeat(row.cells.len()));
             }
             let cells: Vec<&str> = row.cells.iter().map(|cell| if cell.is_empty() { "–" } else { cell }).collect();
-            text.push_str(&format!("| {} | {} |\n", named(row), cells.join(" | ")));
+            let _ = writeln!(text, "| {} | {} |", named(row), cells.join(" | "));
         }
         text
     }

@@ -12,9 +12,7 @@ use sha2::{Digest, Sha256};
 use smol_str::SmolStr;
 
 use super::{
-    Action, ActionIx, Bucket, Domain, Problem, Problems, Role, RoleIx, Source,
-    error::line_of,
-    index, rules,
+    Action, ActionIx, Bucket, Domain, Problem, Problems, Role, RoleIx, Source, error::line_of, index, rules,
     schema::Vocabulary,
 };
 
@@ -211,8 +209,8 @@ fn fingerprint(schema: &Source, policies: &[Source]) -> SmolStr {
             hash.update(part.as_bytes());
         }
     }
-    let digest: String = hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    smol_str::format_smolstr!("sha256:{digest}")
+    let digest = hash.finalize().iter().take(8).fold(0u64, |digest, byte| digest << 8 | u64::from(*byte));
+    smol_str::format_smolstr!("sha256:{digest:016x}")
 }
 
 /// Reads one policy's scope.
