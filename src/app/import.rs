@@ -170,7 +170,8 @@ fn wanted(lines: &[Line]) -> Wanted {
 pub fn named_agencies(document: &SiteDocument) -> impl Iterator<Item = (&'static str, &AgencyId)> {
     let seats = [("owner", document.owner.as_ref())];
     let offer = document.open_handover.iter();
-    let offer = offer.flat_map(|o| [("open_handover.initiator", Some(&o.initiator)), ("open_handover.to", Some(&o.to))]);
+    let offer =
+        offer.flat_map(|o| [("open_handover.initiator", Some(&o.initiator)), ("open_handover.to", Some(&o.to))]);
     let grantors = document.contributors.values().map(|row| ("contributors", Some(&row.grantor)));
     let accounts = seats.into_iter().chain(offer).chain(grantors);
     let agencies = accounts.filter_map(|(field, account)| match account? {

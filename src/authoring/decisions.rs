@@ -8,7 +8,10 @@ use std::collections::BTreeMap;
 
 use smol_str::SmolStr;
 
-use super::{FixtureSite, World, matrix::{HEADINGS, heading}};
+use super::{
+    FixtureSite, World,
+    matrix::{HEADINGS, heading},
+};
 use crate::{
     assignment::{Asked, SitePolicies, SiteRow, Standing},
     decision::Fault,
@@ -262,7 +265,13 @@ fn named(policies: &SitePolicies, action: ActionIx, marks: &str) -> String {
 
 /// A labelled list, broken at commas and indented so that the label stands out.
 fn entry(text: &mut String, indent: usize, label: &str, list: &str) {
-    let gap = if label.is_empty() { 0 } else if indent == 0 { label.len() + 2 } else { 13 };
+    let gap = if label.is_empty() {
+        0
+    } else if indent == 0 {
+        label.len() + 2
+    } else {
+        13
+    };
     let mut line = " ".repeat(indent) + label;
     if !label.is_empty() {
         line.push_str(if indent == 0 { ":" } else { "" });

@@ -267,7 +267,8 @@ fn site(
     let directory = match status {
         None => None,
         Some(status) => {
-            let status: AgencyStatus = status.try_into().map_err(|error: toml::de::Error| error.message().to_owned())?;
+            let status: AgencyStatus =
+                status.try_into().map_err(|error: toml::de::Error| error.message().to_owned())?;
             let agency = site.seats.agency().and_then(|id| world.directory.agency(id));
             let agency = agency.ok_or("`agency_status` is for a site on which an agency has a seat")?;
             let mut directory = world.directory.clone();
@@ -287,11 +288,7 @@ fn like_of(tables: &BTreeMap<SiteId, (usize, Table)>, id: &SiteId) -> Result<Opt
     }
 }
 
-fn inherited(
-    tables: &BTreeMap<SiteId, (usize, Table)>,
-    id: &SiteId,
-    seen: &mut Vec<SiteId>,
-) -> Result<Table, String> {
+fn inherited(tables: &BTreeMap<SiteId, (usize, Table)>, id: &SiteId, seen: &mut Vec<SiteId>) -> Result<Table, String> {
     if seen.contains(id) {
         return Err(format!("`like` goes round in a circle at `{id}`"));
     }

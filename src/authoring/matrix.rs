@@ -97,7 +97,12 @@ const OWNED: &[Mode] = &[Mode::SelfManaged, Mode::PartnerBuilt];
 const ANY: &[Mode] = &[Mode::SelfManaged, Mode::PartnerManaged, Mode::PartnerBuilt];
 const ENGAGED: &[Mode] = &[Mode::PartnerManaged];
 
-const fn seat(title: &'static str, short: &'static str, role: &'static [&'static str], modes: &'static [Mode]) -> Column {
+const fn seat(
+    title: &'static str,
+    short: &'static str,
+    role: &'static [&'static str],
+    modes: &'static [Mode],
+) -> Column {
     Column { title, short, roles: role, modes, party: true, kind: Kind::User }
 }
 
@@ -153,7 +158,8 @@ impl Matrix {
         let mut rows = Vec::new();
         for (action, entry) in bundle.actions() {
             let Some(group) = heading(bundle, action) else { continue };
-            let mut row = Row { group: SmolStr::new(group), action: entry.name.clone(), state: None, cells: Vec::new() };
+            let mut row =
+                Row { group: SmolStr::new(group), action: entry.name.clone(), state: None, cells: Vec::new() };
             for (state, set) in STATES {
                 let mut flags = Flags::default();
                 set(&mut flags);

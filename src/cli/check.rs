@@ -155,8 +155,7 @@ impl Check {
         let row = SiteRow::of(site, policies);
         let asked = self.asked(now);
         let step_up_s = i64::try_from(config.timers.step_up.as_secs()).unwrap_or(i64::MAX);
-        let standing =
-            Standing::of(policies, &row, directory, site.id.as_str(), &self.subject, &asked, now, step_up_s);
+        let standing = Standing::of(policies, &row, directory, site.id.as_str(), &self.subject, &asked, now, step_up_s);
         standing.decide(action).map_err(|fault| Stop::failed(format!("the policies could not be evaluated: {fault}")))
     }
 
@@ -258,7 +257,9 @@ impl Answer {
             reason: text("reason"),
             via: text("via"),
             roles: Vec::new(),
-            policies: list("policies").filter_map(|id| Some((id.as_str()?.to_owned(), docs(id.as_str()?).to_owned()))).collect(),
+            policies: list("policies")
+                .filter_map(|id| Some((id.as_str()?.to_owned(), docs(id.as_str()?).to_owned())))
+                .collect(),
             facts: Vec::new(),
             obligations: list("obligations")
                 .map(|o| format!("tell the {} ({})", word(o, "notify"), word(o, "action")))

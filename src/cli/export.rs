@@ -70,7 +70,8 @@ fn to_file(store: &SqliteStore, file: &Path) -> Result<(), Stop> {
     let beside = PathBuf::from(beside);
     let out = File::create(&beside).map_err(cannot)?;
     let written = block_on(export(store, BufWriter::new(&out))).and_then(|done| done);
-    match written.and_then(|()| out.sync_all().map_err(cannot)).and_then(|()| fs::rename(&beside, file).map_err(cannot)) {
+    match written.and_then(|()| out.sync_all().map_err(cannot)).and_then(|()| fs::rename(&beside, file).map_err(cannot))
+    {
         Ok(()) => Ok(()),
         Err(stop) => {
             // Whatever is wrong with the disk was said already.
@@ -113,7 +114,9 @@ async fn export(store: &SqliteStore, out: impl Write) -> Result<(), Stop> {
     writer.out.flush()?;
     let now = store.head().await?.revision;
     if now != before {
-        eprintln!("mandate: the data changed during the export (revision {before} to {now}): each line is as it was read");
+        eprintln!(
+            "mandate: the data changed during the export (revision {before} to {now}): each line is as it was read"
+        );
     }
     Ok(())
 }

@@ -46,8 +46,7 @@ pub(super) fn run(
                 let asked = test.with.asked(principal, test.now);
                 let directory = suite.world.directory_of(fixture);
                 let site = fixture.site.id.as_str();
-                let standing =
-                    Standing::of(policies, &row, directory, site, principal, &asked, test.now, STEP_UP_S);
+                let standing = Standing::of(policies, &row, directory, site, principal, &asked, test.now, STEP_UP_S);
                 for action in &test.actions {
                     report.questions += 1;
                     let question = Question { suite, test, fixture, principal, site: *n, action: *action };
@@ -69,13 +68,7 @@ struct Question<'a> {
 }
 
 impl Question<'_> {
-    fn ask(
-        &self,
-        policies: &SitePolicies,
-        standing: &Standing<'_>,
-        report: &mut Report,
-        problems: &mut Vec<Problem>,
-    ) {
+    fn ask(&self, policies: &SitePolicies, standing: &Standing<'_>, report: &mut Report, problems: &mut Vec<Problem>) {
         let mut listed = self.test.expectations.iter().filter(|part| {
             part.principals.contains(self.principal)
                 && part.actions.contains(&self.action)
@@ -124,7 +117,8 @@ impl Question<'_> {
         got: &str,
         determining: &BTreeSet<SmolStr>,
     ) -> Failure {
-        let named: BTreeSet<&SmolStr> = expected.into_iter().flat_map(|part| &part.policies).chain(determining).collect();
+        let named: BTreeSet<&SmolStr> =
+            expected.into_iter().flat_map(|part| &part.policies).chain(determining).collect();
         Failure {
             path: self.suite.path.clone(),
             line: expected.map_or(self.test.line, |part| part.line),
@@ -150,12 +144,7 @@ impl Question<'_> {
 }
 
 /// The answer; its reason only when it is looked at, because finding it asks the policies many times.
-fn answer(
-    standing: &Standing<'_>,
-    action: ActionIx,
-    in_full: bool,
-    policies: &SitePolicies,
-) -> Result<Got, Fault> {
+fn answer(standing: &Standing<'_>, action: ActionIx, in_full: bool, policies: &SitePolicies) -> Result<Got, Fault> {
     let evaluation = standing.evaluate(action)?;
     let reason = if in_full && !evaluation.allowed { standing.decide(action)?.reason } else { None };
     Ok(Got {
@@ -178,12 +167,7 @@ fn as_expected(got: &Got, expected: Option<&Expectation>) -> bool {
         && part.notify.as_ref().is_none_or(|notify| got.notify == *notify)
 }
 
-fn words(
-    allowed: bool,
-    policies: &BTreeSet<SmolStr>,
-    reason: Option<&SmolStr>,
-    notify: &BTreeSet<SmolStr>,
-) -> String {
+fn words(allowed: bool, policies: &BTreeSet<SmolStr>, reason: Option<&SmolStr>, notify: &BTreeSet<SmolStr>) -> String {
     let list = |items: &BTreeSet<SmolStr>| items.iter().map(SmolStr::as_str).collect::<Vec<_>>().join(", ");
     let mut text = if allowed { "allow".to_owned() } else { "deny".to_owned() };
     if let Some(reason) = reason {

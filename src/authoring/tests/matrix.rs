@@ -36,9 +36,14 @@ fn some_actions_exist_only_in_some_state() {
 fn text_and_markdown_tell_the_same() {
     let matrix = Matrix::of(&SHIPPED).unwrap();
     let markdown = matrix.to_markdown();
-    assert!(markdown.contains("\n| EditDnsCritical | S | – | 2 | S | – | – | – | Y | – | – | – | – | 2 | – | – | – |\n"));
+    assert!(
+        markdown.contains("\n| EditDnsCritical | S | – | 2 | S | – | – | – | Y | – | – | – | – | 2 | – | – | – |\n")
+    );
     let line = matrix.to_string().lines().find(|line| line.contains("EditDnsCritical")).unwrap().to_owned();
-    assert_eq!(line.split_whitespace().collect::<Vec<_>>().join(" "), "EditDnsCritical S . 2 S . . . Y . . . . 2 . . .");
+    assert_eq!(
+        line.split_whitespace().collect::<Vec<_>>().join(" "),
+        "EditDnsCritical S . 2 S . . . Y . . . . 2 . . ."
+    );
 }
 
 /// What changes in the table when one file of the folder is edited.
