@@ -151,7 +151,8 @@ impl<'a> Standing<'a> {
         let via = if evaluation.allowed {
             self.held.via(|role| evaluation.determining.iter().any(|policy| policy.role == Some(role)))
         } else {
-            self.held.via(|_| true)
+            // A standing role is no access to this site.
+            self.held.via(|_| reason.as_deref() != Some("no_role"))
         };
         Ok(Outcome {
             allowed: evaluation.allowed,
