@@ -176,13 +176,11 @@ impl Check {
         });
         let answer = client.post("/access/v1/evaluation", None, &question)?;
         let decision = answer.body.get("decision").and_then(Value::as_bool);
-        match decision.filter(|_| answer.status == 200) {
-            Some(allowed) => Ok(Answer::told(allowed, answer.body.get("context").unwrap_or(&Value::Null))),
-            None => {
-                let detail = answer.body.get("detail").and_then(Value::as_str).unwrap_or("it gave no reason");
-                Err(Stop::failed(format!("the server did not decide (status {}): {detail}", answer.status)))
-            }
+        if let Some(allowed) = decision.filter(|_| answer.status == 200) {
+            return Ok(Answer::told(allowed, answer.body.get("context").unwrap_or(&Value::Null)));
         }
+        let detail = answer.body.get("detail").and_then(Value::as_str).unwrap_or("it gave no reason");
+        Err(Stop::failed(format!("the server did not decide (status {}): {detail}", answer.status)))
     }
 }
 
