@@ -224,7 +224,7 @@ impl Attempt {
             return Err(denied(&reason));
         }
         let outcome = standing.decide(action)?;
-        let acting = self.acting(ground.site, &standing, outcome.via).ok_or_else(|| denied("role_lacks_action"))?;
+        let acting = self.acting(ground, &standing, outcome.via).ok_or_else(|| denied("role_lacks_action"))?;
         let applied = self.apply(ground, &request.command, Some(&acting))?;
         match outcome.reason.as_deref() {
             None => Ok((applied, acting)),
@@ -288,22 +288,39 @@ impl Attempt {
 
     /// In which capacity the person acts: the most direct way they hold. None for staff and services, which hold no
     /// account.
-    fn acting(&self, on: &Site, standing: &Standing<'_>, via: Option<Via>) -> Option<Acting> {
+    fn acting(&self, ground: Ground<'_>, standing: &Standing<'_>, via: Option<Via>) -> Option<Acting> {
         let Principal::User(user) = &self.request.actor else { return None };
         let own = Account::User(user.clone());
         let (through, for_side) = match via {
             Some(Via::Agency) => {
-                let agency = on.seats.agency().cloned().map_or_else(|| own.clone(), Account::Agency);
+                let agency = ground.site.seats.agency().cloned().map_or_else(|| own.clone(), Account::Agency);
                 (agency, Side::Partner)
             }
             Some(Via::Grant) => (own, Side::Partner),
             Some(Via::Contributor) => {
-                let side = on.contributors.get(user).map_or(Side::Client, |given| given.side);
+                let side = ground.site.contributors.get(user).map_or(Side::Client, |given| given.side);
                 (own, side)
             }
-            Some(Via::Seat | Via::Session | Via::NamedParty) | None => (own, Side::Client),
+            Some(Via::NamedParty) => self.party(ground.named, own),
+            Some(Via::Seat | Via::Session) | None => (own, Side::Client),
         };
         Some(Acting { principal: self.request.actor.clone(), through, side: for_side, roles: standing.role_names() })
+    }
+}
+
+impl Attempt {
+    /// The account that a party to the named offer answers for: the one offered to, or the one that takes back.
+    fn party(&self, named: Option<&Handover>, own: Account) -> (Account, Side) {
+        let account = match (&self.request.command, named) {
+            (Command::CancelHandover { .. }, Some(handover)) => handover.initiator.clone(),
+            (_, Some(handover)) => handover.to.clone(),
+            (_, None) => own,
+        };
+        let side = match &account {
+            Account::User(_) => Side::Client,
+            Account::Agency(_) => Side::Partner,
+        };
+        (account, side)
     }
 }
 

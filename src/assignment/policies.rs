@@ -294,11 +294,11 @@ pub(crate) mod tests {
             strengths
                 .person_roles()
                 .iter()
-                .map(|role| role.as_str())
+                .map(smol_str::SmolStr::as_str)
                 .filter(|role| strengths.may_grant(grantor, payer, role))
                 .collect()
         };
-        let all: Vec<&str> = strengths.person_roles().iter().map(|role| role.as_str()).collect();
+        let all: Vec<&str> = strengths.person_roles().iter().map(smol_str::SmolStr::as_str).collect();
         assert_eq!(grants("Owner", true), all);
         assert_eq!(grants("Client", false), all);
         assert_eq!(

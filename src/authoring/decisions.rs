@@ -33,12 +33,14 @@ const HEAD: &str = "\
 const WIDTH: usize = 118;
 
 /// The letter of a circumstance that the caller brings, and the caller bringing it.
-const BROUGHT: &[(char, fn(&mut Asked, &Asked))] = &[
+const BROUGHT: &[(char, Bring)] = &[
     ('S', |to, from| to.auth_time = from.auth_time),
     ('2', |to, from| to.operation.clone_from(&from.operation)),
     ('T', |to, from| to.account.clone_from(&from.account)),
     ('X', |to, from| to.case.clone_from(&from.case)),
 ];
+
+type Bring = fn(&mut Asked, &Asked);
 
 /// What one person may do on one site: for each action allowed, its marks.
 type Rights = BTreeMap<ActionIx, SmolStr>;
@@ -57,11 +59,13 @@ pub fn decisions(policies: &SitePolicies, worlds: &[World]) -> Result<String, Fa
             let base = fixture.like.as_ref().and_then(|like| told.get(like.as_str()).map(|base| (like, base)));
             match base {
                 None => {
-                    text.push_str(&format!("\n== {}: {id} ==\n{}\n", world.name, fixture.is));
+                    text.push_str(&["\n== ", &world.name, ": ", id, " ==\n", &fixture.is, "\n"].concat());
                     in_full(&mut text, policies, world, &rights);
                 }
                 Some((like, base)) => {
-                    text.push_str(&format!("\n== {}: {id}, compared with {like} ==\n{}\n", world.name, fixture.is));
+                    let (name, like) = (&world.name, like.as_str());
+                    let parts = ["\n== ", name, ": ", id, ", compared with ", like, " ==\n", &fixture.is, "\n"];
+                    text.push_str(&parts.concat());
                     compared(&mut text, policies, world, base, &rights);
                 }
             }
@@ -163,7 +167,7 @@ impl Asker<'_> {
 }
 
 /// People with the same value, in the order of the first of each.
-fn grouped<'a, T: PartialEq>(world: &'a World, values: impl IntoIterator<Item = T>) -> Vec<(Vec<&'a str>, T)> {
+fn grouped<T: PartialEq>(world: &World, values: impl IntoIterator<Item = T>) -> Vec<(Vec<&str>, T)> {
     let mut groups: Vec<(Vec<&str>, T)> = Vec::new();
     for (person, value) in world.people.iter().zip(values) {
         match groups.iter_mut().find(|(_, other)| *other == value) {
@@ -223,9 +227,8 @@ fn compared(text: &mut String, policies: &SitePolicies, world: &World, base: &[R
         let unchanged = change.loses.is_empty() && change.gains.is_empty();
         match (unchanged, change.keeps.len() < change.loses.len()) {
             (true, _) if before.is_empty() => None,
-            (true, _) => Some(Change { keeps: Vec::new(), ..change }),
             (false, true) => Some(Change { loses: vec![MOST.to_owned()], ..change }),
-            (false, false) => Some(Change { keeps: Vec::new(), ..change }),
+            (true, _) | (false, false) => Some(Change { keeps: Vec::new(), ..change }),
         }
     });
     let mut same = String::new();

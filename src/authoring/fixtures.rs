@@ -248,13 +248,13 @@ impl World {
 
 /// One site: its own table over that of the site it is like.
 fn site(
-    tables: &BTreeMap<SiteId, (usize, Table)>,
+    all: &BTreeMap<SiteId, (usize, Table)>,
     id: &SiteId,
     line: usize,
     world: &World,
 ) -> Result<FixtureSite, String> {
-    let like = like_of(tables, id)?;
-    let mut table = inherited(tables, id, &mut Vec::new())?;
+    let parent = like_of(all, id)?;
+    let mut table = inherited(all, id, &mut Vec::new())?;
     let is = text(table.remove("is"), "is")?.ok_or("`is` is missing: say in words what the site shows")?;
     let status = table.remove("agency_status");
     table.insert("id".to_owned(), Value::String(id.to_string()));
@@ -276,7 +276,7 @@ fn site(
             Some(directory)
         }
     };
-    Ok(FixtureSite { like, is, site, directory, line })
+    Ok(FixtureSite { like: parent, is, site, directory, line })
 }
 
 fn like_of(tables: &BTreeMap<SiteId, (usize, Table)>, id: &SiteId) -> Result<Option<SiteId>, String> {
@@ -320,17 +320,16 @@ fn overlay(base: &mut Table, own: Table) {
 
 /// What follows from the rest of an offer, unless it is written.
 fn complete_offer(offer: &mut Table, site: &SiteId, now: Timestamp) {
-    let text = |text: String| Value::String(text);
     let to = offer.get("to").cloned();
     for (key, value) in [
-        ("id", text(format!("offer-of-{site}"))),
-        ("site", text(site.to_string())),
-        ("status", text("open".to_owned())),
+        ("id", format!("offer-of-{site}").into()),
+        ("site", site.to_string().into()),
+        ("status", "open".into()),
         ("consents_needed", Value::Array(to.into_iter().collect())),
         ("consents_given", Value::Array(Vec::new())),
-        ("offered_at", text(now.to_string())),
+        ("offered_at", now.to_string().into()),
         ("revision_at_offer", Value::Integer(1)),
-        ("preview_digest", text("sha256:fixture".to_owned())),
+        ("preview_digest", "sha256:fixture".into()),
     ] {
         offer.entry(key).or_insert(value);
     }

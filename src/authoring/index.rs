@@ -3,6 +3,8 @@
 //! The README is written by hand but for the part between two marks, which is generated from the policies and checked,
 //! so that the list of rules can be read where the rules are and cannot go stale.
 
+use std::fmt::Write as _;
+
 use crate::{
     assignment::SitePolicies,
     policy::{Effect, Source},
@@ -23,11 +25,11 @@ pub fn rules(policies: &SitePolicies) -> String {
         if policy.path != path {
             path = &policy.path;
             let file = path.split_once("policies/").map_or(path, |(_, file)| file);
-            text.push_str(&format!("\n### [{file}]({file})\n\n| rule | |\n|---|---|\n"));
+            let _ = write!(text, "\n### [{file}]({file})\n\n| rule | |\n|---|---|\n");
         }
         let sentence = policy.doc.replace('|', "\\|");
         let effect = if policy.effect == Effect::Forbid { "**forbid** " } else { "" };
-        text.push_str(&format!("| `{}` | {effect}{sentence} |\n", policy.id));
+        let _ = writeln!(text, "| `{}` | {effect}{sentence} |", policy.id);
     }
     text
 }

@@ -5,7 +5,7 @@
 //! the trash before it can be restored). So the table repeats no rule; it can only disagree with what was specified,
 //! and a test compares the two cell by cell.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use serde::Serialize;
 use smol_str::SmolStr;
@@ -93,6 +93,8 @@ struct Column {
     kind: Kind,
 }
 
+type Set<F> = fn(&mut F);
+
 const OWNED: &[Mode] = &[Mode::SelfManaged, Mode::PartnerBuilt];
 const ANY: &[Mode] = &[Mode::SelfManaged, Mode::PartnerManaged, Mode::PartnerBuilt];
 const ENGAGED: &[Mode] = &[Mode::PartnerManaged];
@@ -129,7 +131,7 @@ const COLUMNS: &[Column] = &[
     Column { kind: Kind::Staff, ..person("SupportAgent", "SA", &["SupportAgent", "TrustSafety"]) },
 ];
 
-const STATES: &[(&str, fn(&mut Flags))] = &[
+const STATES: &[(&str, Set<Flags>)] = &[
     ("", |_| {}),
     ("trashed", |flags| flags.trashed = true),
     ("frozen", |flags| flags.frozen = true),
@@ -138,7 +140,7 @@ const STATES: &[(&str, fn(&mut Flags))] = &[
 ];
 
 /// A circumstance in the asker's favour and its code.
-const CODES: &[(char, fn(&mut Circumstances))] = &[
+const CODES: &[(char, Set<Circumstances>)] = &[
     ('S', |c| c.fresh_sign_in = true),
     ('2', |c| c.confirmed = true),
     ('T', |c| c.own_account = true),
@@ -179,7 +181,7 @@ impl Matrix {
     pub fn to_csv(&self) -> String {
         let mut text = format!("group,action,{}\n", self.columns.join(","));
         for row in &self.rows {
-            text.push_str(&format!("{},{}", row.group, row.action));
+            let _ = write!(text, "{},{}", row.group, row.action);
             for cell in &row.cells {
                 text.push(',');
                 text.push_str(or_dot(cell));
@@ -197,10 +199,10 @@ impl Matrix {
         for row in &self.rows {
             if row.group != group {
                 group = &row.group;
-                text.push_str(&format!("| **{group}** |{}\n", " |".repeat(row.cells.len())));
+                let _ = writeln!(text, "| **{group}** |{}", " |".repeat(row.cells.len()));
             }
             let cells: Vec<&str> = row.cells.iter().map(|cell| if cell.is_empty() { "–" } else { cell }).collect();
-            text.push_str(&format!("| {} | {} |\n", named(row), cells.join(" | ")));
+            let _ = writeln!(text, "| {} | {} |", named(row), cells.join(" | "));
         }
         text
     }

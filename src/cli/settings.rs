@@ -41,8 +41,6 @@ const SETTINGS: &[Setting] = &[
     setting("timers.plan_bridge", "timers-plan-bridge", "TIME", "How long a returned plan stays live [default: 14d]"),
     setting("timers.step_up", "timers-step-up", "TIME", "How long a sign-in counts as fresh [default: 10m]"),
     setting("limits.body", "limits-body", "BYTES", "Largest body [default: 65536]"),
-    setting("limits.batch_body", "limits-batch-body", "BYTES", "Largest body of a batch [default: 262144]"),
-    setting("limits.batch_items", "limits-batch-items", "N", "Most questions in a batch [default: 50]"),
     setting("limits.header_block", "limits-header-block", "BYTES", "Largest request head [default: 16384]"),
     setting("limits.connections", "limits-connections", "N", "Connections open at once [default: 10000]"),
     setting("limits.header_timeout", "limits-header-timeout", "TIME", "For a request's head [default: 5s]"),

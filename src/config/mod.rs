@@ -68,10 +68,6 @@ impl Default for Config {
 pub struct Limits {
     /// Largest body: 64 KiB.
     pub body: usize,
-    /// Largest body of a batch: 256 KiB.
-    pub batch_body: usize,
-    /// Most questions in a batch: 50.
-    pub batch_items: usize,
     /// Largest request line and header block together: 16 KiB.
     pub header_block: usize,
     /// Connections open at once on a listener; more wait in the system's queue: 10,000.
@@ -98,8 +94,6 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             body: 64 * 1024,
-            batch_body: 256 * 1024,
-            batch_items: 50,
             header_block: 16 * 1024,
             connections: 10_000,
             header_timeout: Duration::from_secs(5),
@@ -212,8 +206,6 @@ impl Config {
             Err(ConfigError::Unusable(format!("`limits.{key}` = {value} is too small: use at least {least}")))
         };
         at_least("body", limits.body, 1024)?;
-        at_least("batch_body", limits.batch_body, limits.body)?;
-        at_least("batch_items", limits.batch_items, 1)?;
         at_least("header_block", limits.header_block, 1024)?;
         at_least("connections", limits.connections, 1)?;
         at_least("page", limits.page, 1)?;

@@ -43,8 +43,10 @@ fn bundle() -> Bundle {
 fn slice(bundle: &Bundle, role: &str, attributes: &[(&'static str, bool)]) -> Slice {
     let entity_type = |name: &str| ast::EntityType::from_normalized_str(name).unwrap();
     let role_uid = entity_uid(&entity_type("Doors::Role"), role);
-    let attributes =
-        attributes.iter().map(|(name, value)| (SmolStr::new_static(name), ast::Value::from(*value))).collect::<Vec<_>>();
+    let attributes = attributes
+        .iter()
+        .map(|(name, value)| (SmolStr::new_static(name), ast::Value::from(*value)))
+        .collect::<Vec<_>>();
     Slice {
         principal: entity(entity_uid(&entity_type("Doors::Person"), "p"), [role_uid], []),
         roles: vec![bundle.role(role).unwrap()],

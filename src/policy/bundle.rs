@@ -12,9 +12,7 @@ use sha2::{Digest, Sha256};
 use smol_str::SmolStr;
 
 use super::{
-    Action, ActionIx, Bucket, Domain, Problem, Problems, Role, RoleIx, Source,
-    error::line_of,
-    index, rules,
+    Action, ActionIx, Bucket, Domain, Problem, Problems, Role, RoleIx, Source, error::line_of, index, rules,
     schema::Vocabulary,
 };
 use crate::digest;

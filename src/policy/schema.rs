@@ -10,10 +10,7 @@ use cedar_policy_core::ast;
 use serde_json::Value;
 use smol_str::SmolStr;
 
-use super::{
-    Domain, Problem, Source,
-    error::line_of,
-};
+use super::{Domain, Problem, Source, error::line_of};
 
 /// Number of an action within its bundle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -134,8 +134,7 @@ fn from_row(world: &World) -> (Holdings, Flags) {
     let directory = world.directory();
     let row = SiteRow::of(&world.site, &SHIPPED);
     let held = row.held(&world.principal, &SHIPPED, &directory, NOW);
-    let roles =
-        held.roles.iter().map(|held| (SHIPPED.bundle().role_name(held.role).to_owned(), held.via)).collect();
+    let roles = held.roles.iter().map(|held| (SHIPPED.bundle().role_name(held.role).to_owned(), held.via)).collect();
     let account = held.agency_account.as_ref().map(ToString::to_string);
     ((roles, held.circumstances, account), row.flags(&directory, NOW))
 }

@@ -99,12 +99,8 @@ fn seats() -> impl Strategy<Value = Seats> {
 fn contributor() -> impl Strategy<Value = Contributor> {
     let mut roles = SHIPPED.strengths().person_roles().to_vec();
     roles.push(SmolStr::new_static("NoSuchRole"));
-    (select(roles), account(), select(vec![Side::Client, Side::Partner])).prop_map(|(role, grantor, side)| Contributor {
-        role,
-        grantor,
-        side,
-        revision: Revision(1),
-    })
+    (select(roles), account(), select(vec![Side::Client, Side::Partner]))
+        .prop_map(|(role, grantor, side)| Contributor { role, grantor, side, revision: Revision(1) })
 }
 
 fn grant() -> impl Strategy<Value = AgencyGrant> {
@@ -173,7 +169,8 @@ prop_compose! {
 
 fn agency_of(id: &'static str) -> impl Strategy<Value = Agency> {
     let member = select(vec![MemberRole::Admin, MemberRole::Member, MemberRole::Billing]);
-    let status = select(vec![AgencyStatus::Active, AgencyStatus::Active, AgencyStatus::Suspended, AgencyStatus::Dissolving]);
+    let status =
+        select(vec![AgencyStatus::Active, AgencyStatus::Active, AgencyStatus::Suspended, AgencyStatus::Dissolving]);
     (btree_map(user(), member, 0..4), status, any::<bool>()).prop_map(|(members, status, verified)| Agency {
         id: id.parse().unwrap(),
         name: String::new(),

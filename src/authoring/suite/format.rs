@@ -197,20 +197,15 @@ impl Reader<'_> {
     }
     fn test(&mut self, test: TestToml, (principals, sites): &(Option<Names>, Option<Names>)) -> Test {
         let name = &test.name;
-        let principals = match test.principals.as_ref().or(principals.as_ref()) {
-            Some(names) => self.principals(names),
-            None => {
-                self.problem(name, "`principals` is missing, here and at the suite's head".to_owned());
-                Vec::new()
+        let (principals, sites) =
+            (test.principals.as_ref().or(principals.as_ref()), test.sites.as_ref().or(sites.as_ref()));
+        for (what, missing) in [("principals", principals.is_none()), ("sites", sites.is_none())] {
+            if missing {
+                self.problem(name, format!("`{what}` is missing, here and at the suite's head"));
             }
-        };
-        let sites = match test.sites.as_ref().or(sites.as_ref()) {
-            Some(names) => self.sites(names),
-            None => {
-                self.problem(name, "`sites` is missing, here and at the suite's head".to_owned());
-                Vec::new()
-            }
-        };
+        }
+        let principals = principals.map(|names| self.principals(names)).unwrap_or_default();
+        let sites = sites.map(|names| self.sites(names)).unwrap_or_default();
         let actions = match &test.actions {
             Some(names) => self.actions(names),
             None => self.policies.bundle().actions().map(|(action, _)| action).collect(),
@@ -315,20 +310,20 @@ impl Reader<'_> {
     fn actions(&mut self, names: &Names) -> Vec<ActionIx> {
         let mut found: Vec<ActionIx> = Vec::new();
         for name in names.get_ref() {
-            let (bare, without) = name.strip_prefix('-').map_or((name.as_str(), false), |bare| (bare, true));
+            let (wanted, without) = name.strip_prefix('-').map_or((name.as_str(), false), |rest| (rest, true));
             let bundle = self.policies.bundle();
-            let named: Vec<ActionIx> = bundle
+            let meant: Vec<ActionIx> = bundle
                 .actions()
-                .filter(|(_, action)| action.name == bare || action.groups.contains(bare) || bare == ALL)
+                .filter(|(_, action)| action.name == wanted || action.groups.contains(wanted) || wanted == ALL)
                 .map(|(n, _)| n)
                 .collect();
-            if named.is_empty() {
-                self.problem(names, format!("the schema has no action or group `{bare}`"));
+            if meant.is_empty() {
+                self.problem(names, format!("the schema has no action or group `{wanted}`"));
             }
             if without {
-                found.retain(|action| !named.contains(action));
+                found.retain(|action| !meant.contains(action));
             } else {
-                found.extend(named.into_iter().filter(|action| !found.contains(action)).collect::<Vec<_>>());
+                found.extend(meant.into_iter().filter(|action| !found.contains(action)).collect::<Vec<_>>());
             }
         }
         found

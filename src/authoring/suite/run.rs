@@ -45,8 +45,8 @@ pub(super) fn run(
             for principal in &test.principals {
                 let asked = test.with.asked(principal, test.now);
                 let directory = suite.world.directory_of(fixture);
-                let site = fixture.site.id.as_str();
-                let standing = Standing::of(policies, &row, directory, site, principal, &asked, test.now, STEP_UP_S);
+                let id = fixture.site.id.as_str();
+                let standing = Standing::of(policies, &row, directory, id, principal, &asked, test.now, STEP_UP_S);
                 for action in &test.actions {
                     report.questions += 1;
                     let question = Question { suite, test, fixture, principal, site: *n, action: *action };
@@ -175,9 +175,11 @@ fn words(allowed: bool, policies: &BTreeSet<SmolStr>, reason: Option<&SmolStr>, 
         text.push_str(reason);
         text.push(')');
     }
-    text.push_str(&if policies.is_empty() { " by no policy".to_owned() } else { format!(" by {}", list(policies)) });
+    text.push_str(" by ");
+    text.push_str(&if policies.is_empty() { "no policy".to_owned() } else { list(policies) });
     if !notify.is_empty() {
-        text.push_str(&format!(", telling the {}", list(notify)));
+        text.push_str(", telling the ");
+        text.push_str(&list(notify));
     }
     text
 }

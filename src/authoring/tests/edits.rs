@@ -22,10 +22,12 @@ fn problems(path: &str, edit: impl Fn(&str) -> String) -> Vec<String> {
 const VIEWER: &str = "policies/roles/viewer.cedar";
 const SCHEMA: &str = "schemas/sites.cedarschema";
 
+type Edit = Box<dyn Fn(&str) -> String>;
+
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of slips")]
 fn every_slip_is_told_with_file_line_and_reason() {
     let replaced = |from: &'static str, to: &'static str| move |text: &str| text.replacen(from, to, 1);
-    type Edit = Box<dyn Fn(&str) -> String>;
     let extra = |policy: &'static str| -> Edit { Box::new(move |text| format!("{text}\n{policy}\n")) };
     let cases: Vec<(&str, &str, Edit, &str)> = vec![
         (
@@ -197,10 +199,18 @@ fn every_slip_in_a_suite_is_told_with_file_line_and_reason() {
     for (from, to, expected) in [
         ("fixture = \"cast\"", "fixture = \"crew\"", ":3: there is no fixture `fixtures/crew.toml`"),
         ("principals = [\"viewer\"]", "principals = [\"veiwer\"]", ":7: fixture `cast` declares no person `veiwer`"),
-        ("sites = [\"self\", \"managed\"]", "sites = [\"self\", \"manged\"]", ":8: fixture `cast` has no site `manged`"),
+        (
+            "sites = [\"self\", \"managed\"]",
+            "sites = [\"self\", \"manged\"]",
+            ":8: fixture `cast` has no site `manged`",
+        ),
         ("\"ViewContent\"", "\"ViewContents\"", ":11: the schema has no action or group `ViewContents`"),
         ("policies = [\"roles.viewer\"]", "policies = [\"roles.veiwer\"]", ":12: there is no policy `roles.veiwer`"),
-        ("policies = [\"roles.viewer\"]", "policies = [\"guardrails.frozen\"]", ":12: `guardrails.frozen` is not a permit"),
+        (
+            "policies = [\"roles.viewer\"]",
+            "policies = [\"guardrails.frozen\"]",
+            ":12: `guardrails.frozen` is not a permit",
+        ),
         ("policies = [\"roles.viewer\"]", "policies = []", ":12: an allow is always determined by some policy"),
         ("reason = \"settling_in\"", "reason = \"settling\"", "`settling` is not a reason code"),
         ("name = \"a viewer invited by the client\"", "nmae = \"x\"", ":6: unknown field `nmae`"),

@@ -12,7 +12,8 @@ fn world(sites: &str) -> Result<World, String> {
     World::parse(&Source { path: "policies/fixtures/small.toml".to_owned(), text }).map_err(|e| e.to_string())
 }
 
-const PLAIN: &str = "[sites.plain]\nis = \"plain\"\nmode = \"self_managed\"\nowner = \"user:zoe\"\nplan = { tier = \"free\" }\n";
+const PLAIN: &str =
+    "[sites.plain]\nis = \"plain\"\nmode = \"self_managed\"\nowner = \"user:zoe\"\nplan = { tier = \"free\" }\n";
 
 #[test]
 fn a_site_takes_after_another() {
@@ -47,7 +48,7 @@ fn an_offer_is_completed_and_an_agency_status_is_for_one_site() {
     let world = world(&sites).unwrap();
     let offer = world.site("offered").unwrap().site.open_handover.clone().unwrap();
     assert_eq!((offer.site.as_str(), offer.status), ("offered", HandoverStatus::Open));
-    assert_eq!(offer.consents_needed, [offer.to.clone()]);
+    assert_eq!(offer.consents_needed, std::slice::from_ref(&offer.to));
     let status = |id: &str| {
         let site = world.site(id).unwrap();
         world.directory_of(site).agency(site.site.seats.agency().unwrap()).unwrap().status
@@ -67,8 +68,14 @@ fn what_is_wrong_is_told_with_its_line() {
         (&PLAIN.replace("is = \"plain\"\n", ""), ":13: site `plain`: `is` is missing"),
         (&PLAIN.replace("zoe", "zoey"), ":13: site `plain` names `user:zoey`, which the fixture does not declare"),
         (&PLAIN.replace("owner =", "owned ="), ":13: site `plain`: unknown field `owned`"),
-        (&PLAIN.replace("user:zoe", "agency:a"), ":13: site `plain`: a site in mode `self_managed` is owned by a person"),
-        (&format!("{PLAIN}agency_status = \"suspended\"\n"), ":13: site `plain`: `agency_status` is for a site on which"),
+        (
+            &PLAIN.replace("user:zoe", "agency:a"),
+            ":13: site `plain`: a site in mode `self_managed` is owned by a person",
+        ),
+        (
+            &format!("{PLAIN}agency_status = \"suspended\"\n"),
+            ":13: site `plain`: `agency_status` is for a site on which",
+        ),
         (&PLAIN.replace("mode = \"self_managed\"", "mode = self"), ":15: "),
     ] {
         let found = world(sites).unwrap_err();

@@ -1,0 +1,69 @@
+//! What does it cost? The figures of the README, measured in one run and printed as one table.
+//!
+//! `cargo bench --bench figures` measures everything; names of parts after `--` (`decide`, `http`, `memory`,
+//! `transition`) measure those, and `quick` shortens the rounds. Every target is a ratio between two things that are
+//! measured in turns in the same run, because absolute times do not travel from machine to machine. What a part does,
+//! its module's header says; `benches/README.md` has the results and what they cannot show.
+//!
+//! The program is also its own helpers, under words that begin with `as-`: the yardstick server, the load generator,
+//! and the process whose memory is weighed.
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a measurement that goes wrong must stop")]
+#![expect(clippy::indexing_slicing, reason = "a measurement that goes wrong must stop")]
+#![expect(clippy::cast_precision_loss, reason = "three digits of every number are read")]
+
+mod data;
+mod decide;
+mod echo;
+mod http;
+mod load;
+mod machine;
+mod memory;
+mod table;
+mod transition;
+
+use std::time::Duration;
+
+/// As in the program: what is compared must not differ in its allocator.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// How long to measure.
+#[derive(Debug, Clone, Copy)]
+struct Effort {
+    rounds: usize,
+    /// Of load in each round, on each server.
+    load: Duration,
+}
+
+fn main() {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).filter(|word| *word != "--bench").collect();
+    match words.as_slice() {
+        ["as-echo", kind] => echo::serve(kind),
+        ["as-load", rest @ ..] => load::run(rest),
+        ["as-memory", ids] => memory::weigh(ids),
+        parts => measure(parts),
+    }
+}
+
+fn measure(parts: &[&str]) {
+    let effort = if parts.contains(&"quick") {
+        Effort { rounds: 3, load: Duration::from_secs(1) }
+    } else {
+        Effort { rounds: 7, load: Duration::from_secs(3) }
+    };
+    let all = parts.iter().all(|part| *part == "quick");
+    let mut rows = Vec::new();
+    for (name, part) in [
+        ("decide", decide::measure as fn(Effort) -> Vec<table::Row>),
+        ("transition", transition::measure),
+        ("memory", memory::measure),
+        ("http", http::measure),
+    ] {
+        if all || parts.contains(&name) {
+            eprintln!("measuring {name} …");
+            rows.extend(part(effort));
+        }
+    }
+    table::print(&rows);
+}
