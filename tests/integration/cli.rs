@@ -238,7 +238,7 @@ fn the_shipped_policies_pass_their_own_workbench() {
     let here = folder();
     for words in [
         &["policy", "validate"][..],
-        &["policy", "test"],
+        &["policy", "test", "guardrails"],
         &["policy", "matrix", "--check"],
         &["policy", "decisions", "--check"],
     ] {
