@@ -53,7 +53,7 @@ pub struct Check {
     #[arg(value_parser = site)]
     site: SiteId,
     /// Say why, and who could change that
-    #[arg(long, env = "MANDATE_EXPLAIN")]
+    #[arg(long, env = "MANDATE_EXPLAIN", value_parser = clap::builder::BoolishValueParser::new())]
     explain: bool,
     /// When the person last signed in: `now`, or seconds since 1970
     #[arg(long, value_name = "now|SECONDS", value_parser = auth_time)]

@@ -181,6 +181,10 @@ fn a_check_answers_alike_wherever_it_asks() {
     // Beside the running server, from its own database.
     let bare = run(server.folder(), &["check", "eve", "PublishSite", "bakery"]);
     assert_eq!((bare.code, bare.out.as_str()), (Some(2), "deny\n"));
+    let mut explained = super::harness::program(server.folder());
+    let explained =
+        explained.args(["check", "eve", "PublishSite", "bakery"]).env("MANDATE_EXPLAIN", "1").output().unwrap();
+    assert!(String::from_utf8(explained.stdout).unwrap().contains("no_role"));
     let bare = run(server.folder(), &["check", "dana", "PublishSite", "florist"]);
     assert_eq!((bare.code, bare.out.as_str()), (Some(0), "allow\n"));
 }

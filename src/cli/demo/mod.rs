@@ -55,7 +55,7 @@ pub struct Demo {
     #[arg(long, value_name = "ADDR", env = "MANDATE_LISTEN")]
     listen: Option<Listen>,
     /// End after the story
-    #[arg(long, env = "MANDATE_EXIT")]
+    #[arg(long, env = "MANDATE_EXIT", value_parser = clap::builder::BoolishValueParser::new())]
     exit: bool,
 }
 
