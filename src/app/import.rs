@@ -14,6 +14,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use smol_str::SmolStr;
 
 use super::registry;
 use crate::{
@@ -131,10 +132,8 @@ pub async fn import_batch<S: Store>(
     lines: Vec<Line>,
     now: Timestamp,
 ) -> Result<Imported, ImportError> {
-    let staff = match lines.iter().any(|line| matches!(line.record, Record::Staff(_))) {
-        true => store.directory().await?.value,
-        false => Directory::default(),
-    };
+    let any_staff = lines.iter().any(|line| matches!(line.record, Record::Staff(_)));
+    let staff = if any_staff { store.directory().await?.value } else { Directory::default() };
     let wanted = wanted(&lines);
     let policies = Arc::clone(policies);
     let decide = Box::new(move |loaded: &Loaded| {
@@ -288,7 +287,7 @@ impl<'a> Batch<'a> {
     fn check(&self, site: &Site) -> Result<(), String> {
         let strengths = self.policies.strengths();
         if let Some((user, row)) = site.contributors.iter().find(|(_, row)| !strengths.is_person_role(&row.role)) {
-            let known: Vec<&str> = strengths.person_roles().iter().map(|role| role.as_str()).collect();
+            let known: Vec<&str> = strengths.person_roles().iter().map(SmolStr::as_str).collect();
             return Err(format!(
                 "`{user}` cannot be given the role `{}`: the roles of people are {}",
                 row.role,
