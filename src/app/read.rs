@@ -67,7 +67,7 @@ impl App {
             let grantor = site.contributors.get(&user).map(|row| row.grantor.clone());
             let principal = Principal::User(user);
             let moment = self.view.directory(|directory| row.moment(&principal, &policies, directory, now));
-            let standing = Standing::at(&policies, &row, id.as_str(), &principal, moment, &asked, 0);
+            let standing = Standing::at(&policies, &row, &principal, moment, &asked, 0);
             let mut conditional = Vec::new();
             let mut any = false;
             for (action, entry) in policies.bundle().actions() {
