@@ -12,6 +12,8 @@ pub mod import;
 mod preview;
 mod read;
 mod registry;
+#[cfg(test)]
+mod tests;
 mod timers;
 
 pub use check::{Checked, Detail};

@@ -2,8 +2,7 @@
 //!
 //! The bundle itself is checked where it is loaded ([`SitePolicies::load`]), because a server must refuse a bad bundle
 //! too. What is added here concerns the author: fixtures and suites, a suite beside every policy file in which every
-//! policy is expected to decide something,
-//! and the generated part of the README.
+//! policy is expected to decide something, and the generated part of the README.
 
 use std::sync::Arc;
 
