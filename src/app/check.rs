@@ -60,9 +60,8 @@ impl App {
             match found.value {
                 // The view has moved on or is not there yet: let it, and read again.
                 Some(stored) if !self.view.fill(found.revision, &stored) => tokio::task::yield_now().await,
-                Some(_) => {}
                 None if found.revision >= self.view.head().0 => return Ok(self.denied("unknown_site")),
-                None => {}
+                Some(_) | None => {}
             }
         }
         Err(Failure::new(Kind::Unavailable, "overloaded", "The site is changing too fast to be read. Try again."))

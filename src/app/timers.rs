@@ -48,7 +48,13 @@ impl App {
             let (sites, next) = self.store.due(now, BATCH).await?;
             let mut progress = false;
             for site in &sites {
-                progress |= self.commit_due_on(site).await?;
+                // One site that cannot be read must not hold up the others.
+                match self.commit_due_on(site).await {
+                    Ok(done) => progress |= done,
+                    Err(failure) => {
+                        tracing::error!(%site, code = %failure.code, "what is due here could not be committed")
+                    }
+                }
             }
             if sites.is_empty() || !progress {
                 let nearest = next.map_or(LONGEST_SLEEP, |at| at.since(now));

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use cedar_policy::{Context, RestrictedExpression};
 use cedar_policy_core::ast;
 
-use super::{Circumstances, Facts, Flags, Strengths};
+use super::{Circumstances, Facts, Flags, REASONS, Strengths};
 use crate::{
     decision::{self, Slice, entity, entity_uid},
     policy::{ActionIx, Bundle, Domain, Problem, Problems, RoleIx, Source},
@@ -129,6 +129,10 @@ impl SitePolicies {
     /// Everything wrong with the files (see [`Bundle::build`]), or what the sites domain misses in them.
     pub fn load(schema: &Source, policies: &[Source]) -> Result<Arc<Self>, Problems> {
         let bundle = Bundle::build(schema, policies, &SITES)?;
+        let unknown = unknown_names(&bundle);
+        if !unknown.is_empty() {
+            return Err(Problems(unknown));
+        }
         Self::of(bundle).map(Arc::new).map_err(|reason| Problems(vec![Problem::of_file(&schema.path, reason)]))
     }
 
@@ -226,6 +230,26 @@ impl SitePolicies {
         }
         Ok(())
     }
+}
+
+/// The sides that `@notify` can name.
+const SIDES: &[&str] = &["client", "partner"];
+
+/// Annotations that reach callers as codes, and are none: a misspelt reason would also turn a command's `409` to `403`.
+fn unknown_names(bundle: &Bundle) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for policy in bundle.policies() {
+        for (annotation, value, known) in [("reason", &policy.reason, REASONS), ("notify", &policy.notify, SIDES)] {
+            if let Some(value) = value.as_ref().filter(|value| !known.contains(&value.as_str())) {
+                problems.push(Problem {
+                    path: policy.path.clone(),
+                    line: policy.line,
+                    reason: format!("`@{annotation}(\"{value}\")` of `{}` is none of: {}", policy.id, known.join(", ")),
+                });
+            }
+        }
+    }
+    problems
 }
 
 fn context(circumstances: &Circumstances) -> Result<Context, String> {

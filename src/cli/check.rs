@@ -53,7 +53,7 @@ pub struct Check {
     #[arg(value_parser = site)]
     site: SiteId,
     /// Say why, and who could change that
-    #[arg(long, env = "MANDATE_EXPLAIN")]
+    #[arg(long, env = "MANDATE_EXPLAIN", value_parser = clap::builder::BoolishValueParser::new())]
     explain: bool,
     /// When the person last signed in: `now`, or seconds since 1970
     #[arg(long, value_name = "now|SECONDS", value_parser = auth_time)]
@@ -176,13 +176,11 @@ impl Check {
         });
         let answer = client.post("/access/v1/evaluation", None, &question)?;
         let decision = answer.body.get("decision").and_then(Value::as_bool);
-        match decision.filter(|_| answer.status == 200) {
-            Some(allowed) => Ok(Answer::told(allowed, answer.body.get("context").unwrap_or(&Value::Null))),
-            None => {
-                let detail = answer.body.get("detail").and_then(Value::as_str).unwrap_or("it gave no reason");
-                Err(Stop::failed(format!("the server did not decide (status {}): {detail}", answer.status)))
-            }
+        if let Some(allowed) = decision.filter(|_| answer.status == 200) {
+            return Ok(Answer::told(allowed, answer.body.get("context").unwrap_or(&Value::Null)));
         }
+        let detail = answer.body.get("detail").and_then(Value::as_str).unwrap_or("it gave no reason");
+        Err(Stop::failed(format!("the server did not decide (status {}): {detail}", answer.status)))
     }
 }
 

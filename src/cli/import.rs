@@ -129,15 +129,12 @@ fn read_batch(lines: &mut Lines) -> (Vec<Line>, Vec<LineError>, u64) {
 }
 
 fn refused(wrong: &[LineError], before: u64, last: u64) -> Stop {
-    let mut message = String::from("the file cannot be imported as it is:\n");
-    for error in wrong.iter().take(MAX_COMPLAINTS) {
-        message.push_str(&error.to_string());
-        message.push('\n');
-    }
+    let mut message = vec!["the file cannot be imported as it is:".to_owned()];
+    message.extend(wrong.iter().take(MAX_COMPLAINTS).map(ToString::to_string));
     if let Some(more) = wrong.len().checked_sub(MAX_COMPLAINTS).filter(|more| *more > 0) {
-        message.push_str(&format!("and {more} more\n"));
+        message.push(format!("and {more} more"));
     }
-    message.push_str(&match before {
+    message.push(match before {
         0 => "nothing was imported".to_owned(),
         _ => format!(
             "lines 1 to {before} are imported, nothing from line {} to {last} is; correct the file and import all of \
@@ -145,7 +142,7 @@ fn refused(wrong: &[LineError], before: u64, last: u64) -> Stop {
             before + 1
         ),
     });
-    Stop::failed(message)
+    Stop::failed(message.join("\n"))
 }
 
 /// How far it is: a bar on a terminal, now and then a line elsewhere.

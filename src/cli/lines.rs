@@ -40,7 +40,7 @@ impl Lines {
             if about.is_dir() {
                 return Err(Stop::failed(format!("`{}` is a folder, not a file of JSON Lines", path.display())));
             }
-            (Box::new(BufReader::with_capacity(256 * 1024, file)), about.is_file().then(|| about.len()))
+            (Box::new(BufReader::with_capacity(256 * 1024, file)), about.is_file().then_some(about.len()))
         };
         Ok(Self { reader, buffer: Vec::new(), number: 0, read: 0, size })
     }

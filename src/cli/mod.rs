@@ -1,8 +1,8 @@
 //! The command line: one file for each command, each a thin layer over the library.
 //!
 //! A command parses its words, reads what it needs, asks the library and prints. Answers go to stdout, everything else
-//! to stderr, so that a pipe carries answers only. How a command ends is in [`exit`]; which settings there are, in
-//! [`settings`]. No command decides anything by itself: `check` asks the same code as the server.
+//! to stderr, so that a pipe carries answers only. How a command ends is [`Exit`]; which settings there are, in
+//! `settings`. No command decides anything by itself: `check` asks the same code as the server.
 
 mod audit;
 mod bundled;
@@ -44,6 +44,7 @@ struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one, and it lives as long as the program")]
 enum Command {
     Demo(demo::Demo),
     Serve(serve::Serve),

@@ -3,7 +3,12 @@
 //! Reads the files and prints; what is checked and how is `authoring`'s. Nothing here opens a database: policies are
 //! judged by their fixtures, so that an author needs a folder and this program.
 
-use std::{fs, io::Write as _, path::PathBuf, sync::Arc};
+use std::{
+    fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use clap::{Args, Subcommand, ValueEnum};
 
@@ -62,14 +67,18 @@ pub struct Test {
 #[command(after_help = "Examples:
   mandate policy matrix
   mandate policy matrix --format csv > matrix.csv
-  mandate policy matrix --check")]
+  mandate policy matrix --check
+  mandate policy matrix --check --specification matrix.csv")]
 pub struct Table {
     /// How it is written
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
-    /// Compare with a specification as CSV; without FILE, with the domain's own. Prints differences only
-    #[arg(long, value_name = "FILE", num_args = 0..=1)]
-    check: Option<Option<PathBuf>>,
+    /// Compare with the domain's own table and print only differences
+    #[arg(long)]
+    check: bool,
+    /// Compare with this table, as `--format csv` writes it, instead
+    #[arg(long, value_name = "FILE", requires = "check")]
+    specification: Option<PathBuf>,
     #[command(flatten)]
     places: Places,
 }
@@ -174,8 +183,8 @@ impl Table {
         let Opened { policies, .. } = open(&self.places)?;
         let matrix = Matrix::of(&policies).map_err(|fault| faulty(&fault))?;
         let mut out = std::io::stdout().lock();
-        if let Some(specification) = &self.check {
-            let differences = differences(&matrix, specification.as_ref())?;
+        if self.check {
+            let differences = differences(&matrix, self.specification.as_deref())?;
             for difference in &differences {
                 writeln!(out, "{difference}")?;
             }
@@ -196,15 +205,11 @@ impl Table {
     }
 }
 
-fn differences(matrix: &Matrix, specification: Option<&PathBuf>) -> Result<Vec<Difference>, Stop> {
-    match specification {
-        None => Ok(matrix.differences(SPECIFICATION)),
-        Some(file) => {
-            let text = fs::read_to_string(file)
-                .map_err(|error| Stop::failed(format!("cannot read `{}`: {error}", file.display())))?;
-            Ok(matrix.differences(&text))
-        }
-    }
+fn differences(matrix: &Matrix, specification: Option<&Path>) -> Result<Vec<Difference>, Stop> {
+    let Some(file) = specification else { return Ok(matrix.differences(SPECIFICATION)) };
+    let text =
+        fs::read_to_string(file).map_err(|error| Stop::failed(format!("cannot read `{}`: {error}", file.display())))?;
+    Ok(matrix.differences(&text))
 }
 
 impl Decisions {

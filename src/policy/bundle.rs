@@ -64,7 +64,7 @@ impl Bundle {
     ///
     /// # Errors
     /// Everything that is wrong, with file and line: syntax, validation errors and warnings, a condition that reads
-    /// beyond principal and resource, and the house rules (see [`super::rules`]).
+    /// beyond principal and resource, and the house rules (`rules`).
     pub fn build(schema: &Source, policies: &[Source], domain: &Domain) -> Result<Self, Problems> {
         let vocabulary = Vocabulary::parse(schema, domain).map_err(Problems)?;
         let mut problems = Vec::new();

@@ -2,7 +2,7 @@
 //!
 //! A [`Bundle`] is built from `(path, text)` pairs, so that it does not matter whether they come from a folder, from
 //! the copies compiled into the binary, or from a test. Building it is all or nothing: parsing, strict validation
-//! without warnings, slice level 1, the house rules of [`rules`], and the action-and-role index, whose equality to the
+//! without warnings, slice level 1, the house rules (`rules`), and the action-and-role index, whose equality to the
 //! full set is checked before anybody may use it (`assignment::SitePolicies`).
 //!
 //! It knows a policy domain only as values: [`Domain`] names the schema's namespace and its role type. Nothing in here

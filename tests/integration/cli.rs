@@ -167,7 +167,7 @@ fn a_check_answers_alike_wherever_it_asks() {
         ("staff:sam", "ViewSite", "bakery", &[], 2, "no_role"),
         ("service:billing", "ViewSite", "bakery", &[], 2, "no_role"),
     ] {
-        for place in [&[][..], &["--data", "data.jsonl"], &["--server", &server.base]] {
+        for place in [&["--data", "data.jsonl"][..], &["--server", &server.base]] {
             let words: Vec<&str> =
                 ["check", subject, action, site, "--explain"].iter().chain(more).chain(place).copied().collect();
             let ended = run(server.folder(), &words);
@@ -178,8 +178,15 @@ fn a_check_answers_alike_wherever_it_asks() {
             assert_eq!(ended.out.contains("policies "), code == 0, "{words:?}: {}", ended.out);
         }
     }
+    // Beside the running server, from its own database.
     let bare = run(server.folder(), &["check", "eve", "PublishSite", "bakery"]);
     assert_eq!((bare.code, bare.out.as_str()), (Some(2), "deny\n"));
+    let mut explained = super::harness::program(server.folder());
+    let explained =
+        explained.args(["check", "eve", "PublishSite", "bakery"]).env("MANDATE_EXPLAIN", "1").output().unwrap();
+    assert!(String::from_utf8(explained.stdout).unwrap().contains("no_role"));
+    let bare = run(server.folder(), &["check", "dana", "PublishSite", "florist"]);
+    assert_eq!((bare.code, bare.out.as_str()), (Some(0), "allow\n"));
 }
 
 #[test]
@@ -235,7 +242,7 @@ fn the_shipped_policies_pass_their_own_workbench() {
     let here = folder();
     for words in [
         &["policy", "validate"][..],
-        &["policy", "test"],
+        &["policy", "test", "guardrails"],
         &["policy", "matrix", "--check"],
         &["policy", "decisions", "--check"],
     ] {
@@ -247,10 +254,10 @@ fn the_shipped_policies_pass_their_own_workbench() {
     }
     let csv = run(here.path(), &["policy", "matrix", "--format", "csv"]).out;
     fs::write(here.path().join("same.csv"), &csv).unwrap();
-    assert_eq!(run(here.path(), &["policy", "matrix", "--check", "same.csv"]).code, Some(0));
+    assert_eq!(run(here.path(), &["policy", "matrix", "--check", "--specification", "same.csv"]).code, Some(0));
     let planted = csv.replacen(",Y", ",S", 1);
     fs::write(here.path().join("other.csv"), planted).unwrap();
-    let ended = run(here.path(), &["policy", "matrix", "--check", "other.csv"]);
+    let ended = run(here.path(), &["policy", "matrix", "--check", "--specification", "other.csv"]);
     assert!(ended.code == Some(2) && ended.out.contains("1 cells"), "{ended:?}");
     assert_eq!(run(here.path(), &["policy", "test", "no such test"]).code, Some(1));
 }

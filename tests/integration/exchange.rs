@@ -48,7 +48,7 @@ fn records() -> Vec<Value> {
 }
 
 fn lines(records: &[Value]) -> String {
-    records.iter().map(|record| format!("{record}\n")).collect()
+    records.iter().map(Value::to_string).collect::<Vec<_>>().join("\n")
 }
 
 fn import(folder: &Path, database: &str, text: &str) -> Run {
@@ -111,28 +111,41 @@ fn bad_lines_are_named_and_nothing_of_their_batch_stays() {
         json!({ "site": site }).to_string()
     };
     let good = site(json!({"id": "good"}));
-    for (bad, words) in [
+    let unreadable = [
         ("nonsense".to_owned(), "not JSON"),
-        (r#"{"site":{"id":"s"}"#.to_owned(), "not JSON"),
+        (r#"{"staff":{"id":"sam","role":"support"}"#.to_owned(), "not JSON"),
         (r#"{"shop":{}}"#.to_owned(), "`shop`"),
+        (r#"{"site":{"id":"s"}}"#.to_owned(), "`mode`"),
         (r#"{"staff":{"id":"sam","role":"boss"}}"#.to_owned(), "`boss`"),
         (site(json!({"id": "a b"})), "`a b`"),
         (site(json!({"colour": "red"})), "`colour`"),
+    ];
+    let client_of_nobody = json!({"mode": "partner_managed", "owner": null, "client": "maria", "partner": "nobody"});
+    let role = |role: &str| json!({"contributors": {"x": {"role": role, "grantor": "user:maria", "side": "client"}}});
+    let evil = json!({"agency": {"id": "x", "name": "see http://evil.example/", "domain": "x.example",
+        "verified": true, "status": "active"}});
+    let unfit = [
         (site(json!({"owner": null})), "`owner`"),
         (site(json!({"owner": "agency:studio-north"})), "`studio-north`"),
-        (site(json!({"mode": "partner_managed", "owner": null, "client": "maria", "partner": "nobody"})), "`nobody`"),
-        (site(json!({"contributors": {"x": {"role": "Owner", "grantor": "user:maria", "side": "client"}}})), "`Owner`"),
-        (site(json!({"contributors": {"x": {"role": "King", "grantor": "user:maria", "side": "client"}}})), "WebsiteManager"),
+        (site(client_of_nobody), "`nobody`"),
+        (site(role("Owner")), "`Owner`"),
+        (site(role("King")), "WebsiteManager"),
         (site(json!({"domains": [{"name": "Not A Host", "holder": "user:maria"}]})), "`Not A Host`"),
         (site(json!({"id": "good", "published": true})), "another site `good`"),
-        (r#"{"agency":{"id":"x","name":"see http://evil.example/","domain":"x.example","verified":true,"status":"active"}}"#.to_owned(), "`name`"),
-    ] {
+        (evil.to_string(), "`name`"),
+    ];
+    for cases in [&unreadable[..], &unfit] {
         let here = TempDir::new().unwrap();
-        let ended = import(here.path(), "one.db", &format!("{good}\n\n{bad}\n"));
-        assert_eq!(ended.code, Some(1), "{bad}: {ended:?}");
-        assert!(ended.err.contains("line 3: ") && ended.err.contains(words), "{bad}: {}", ended.err);
-        assert!(ended.err.contains("nothing was imported"), "{}", ended.err);
-        assert_eq!(export(here.path(), "one.db"), "", "{bad}");
+        let bad: Vec<&str> = cases.iter().map(|(line, _)| line.as_str()).collect();
+        let ended = import(here.path(), "one.db", &format!("{good}\n\n{}\n", bad.join("\n")));
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        for (n, (line, words)) in cases.iter().enumerate() {
+            let start = format!("line {}: ", n + 3);
+            let told = ended.err.lines().find(|said| said.starts_with(&start));
+            assert!(told.is_some_and(|told| told.contains(words)), "{line}: {}", ended.err);
+        }
+        assert!(ended.err.ends_with("nothing was imported\n"), "{}", ended.err);
+        assert_eq!(export(here.path(), "one.db"), "");
     }
 }
 

@@ -95,6 +95,7 @@ proptest! {
         prop_assert!(outcome.reason.as_ref().is_none_or(|reason| REASONS.contains(&reason.as_str())));
         prop_assert!(!outcome.allowed || outcome.via.is_some() && !outcome.policies.is_empty());
         prop_assert!(outcome.allowed || outcome.obligations.is_empty());
+        prop_assert!(outcome.reason.as_deref() != Some("no_role") || outcome.via.is_none());
     }
 
     /// I28: nobody may anything on a site that is gone, and services hold no role.

@@ -55,7 +55,7 @@ pub struct Demo {
     #[arg(long, value_name = "ADDR", env = "MANDATE_LISTEN")]
     listen: Option<Listen>,
     /// End after the story
-    #[arg(long, env = "MANDATE_EXIT")]
+    #[arg(long, env = "MANDATE_EXIT", value_parser = clap::builder::BoolishValueParser::new())]
     exit: bool,
 }
 
@@ -83,10 +83,10 @@ impl Demo {
         let mut stage = Stage::open(listen)?;
         let teller = Teller::new(Box::new(std::io::stdout()), colour, None);
         let verdict = stage.play(teller)?;
-        if !self.exit {
-            stage.keep_serving()?;
-        } else {
+        if self.exit {
             stage.close()?;
+        } else {
+            stage.keep_serving()?;
         }
         Ok(if verdict { Exit::Done } else { Exit::Negative })
     }

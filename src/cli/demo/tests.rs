@@ -35,6 +35,27 @@ fn the_story_goes_as_it_is_told() {
     assert!(!told.contains('\x1b'), "colour without a terminal");
 }
 
+#[test]
+fn the_facts_are_those_of_the_fixture() {
+    let files = PolicyFiles::compiled_in().files;
+    let file = files.iter().find(|file| file.path == "policies/fixtures/bakery.toml").unwrap();
+    let fixture: serde_json::Value = toml::from_str(&file.text).unwrap();
+    let agency = facts::studio_north();
+    for field in ["name", "domain", "verified"] {
+        assert_eq!(agency[field], fixture["agencies"]["studio-north"][field]);
+    }
+    let now = crate::time::Timestamp::default();
+    for (name, site) in [("bakery", facts::bakery(now)), ("florist", facts::florist(now))] {
+        let told = &fixture["sites"][name];
+        for field in ["mode", "owner", "published", "domains"] {
+            assert_eq!(site[field], told[field], "{name}: {field}");
+        }
+        for field in ["tier", "name", "price", "currency"] {
+            assert_eq!(site["plan"][field], told["plan"][field], "{name}: plan.{field}");
+        }
+    }
+}
+
 /// Without this, a comparison that never fails would pass for ever.
 #[test]
 fn a_wrong_expectation_is_noticed() {
