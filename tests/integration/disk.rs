@@ -16,7 +16,9 @@ use crate::{
 
 /// Lets no file of the server grow beyond so many bytes; false where the system has no `prlimit`.
 fn limit(server: &Server, bytes: &str) -> bool {
-    let done = Command::new("prlimit").args(["--pid", &server.pid().to_string(), &format!("--fsize={bytes}:unlimited")]).status();
+    let done = Command::new("prlimit")
+        .args(["--pid", &server.pid().to_string(), &format!("--fsize={bytes}:unlimited")])
+        .status();
     match done {
         Ok(status) => {
             assert!(status.success());
@@ -50,7 +52,8 @@ fn a_full_disk_refuses_commands_loses_nothing_and_is_recovered_from() {
         assert_eq!(refused.json()["outcome"], "not_applied");
         assert_eq!(refused.header("content-type"), Some("application/problem+json"));
         assert!(refused.header("retry-after").is_some());
-        let put = http.put("/v1/sites/other", &json!({"mode": "self_managed", "owner": "user:tom", "plan": {"tier": "free"}}));
+        let put = http
+            .put("/v1/sites/other", &json!({"mode": "self_managed", "owner": "user:tom", "plan": {"tier": "free"}}));
         assert_eq!((put.status, put.code().as_str()), (503, "not_applied"), "{put}");
         // Checks and reads go on, and see what was acknowledged.
         assert!(http.may("user:maria", "EditContent", "bakery", &json!({})));
@@ -96,8 +99,12 @@ fn what_time_does_waits_for_room() {
     if !limit(&server, "1024") {
         return;
     }
-    until("the partner's rights have ended", || (!http.may("user:dana", "ViewSite", "bakery", &json!({}))).then_some(()));
-    until("the worker has failed to write that", || server.log().contains("timers could not be committed").then_some(()));
+    until("the partner's rights have ended", || {
+        (!http.may("user:dana", "ViewSite", "bakery", &json!({}))).then_some(())
+    });
+    until("the worker has failed to write that", || {
+        server.log().contains("timers could not be committed").then_some(())
+    });
     assert_eq!(http.get("/v1/sites/bakery").ok().json()["mode"], "partner_managed");
     assert!(limit(&server, "unlimited"));
     until("it is written", || (http.get("/v1/sites/bakery").ok().json()["mode"] == "self_managed").then_some(()));
@@ -109,7 +116,8 @@ fn what_time_does_waits_for_room() {
 fn a_place_that_cannot_be_written_is_named_at_start() {
     let mut installation = Installation::new();
     std::fs::write(installation.folder().join("file"), "not a folder").unwrap();
-    std::fs::write(installation.folder().join("text.db"), "not a database, but longer than a header of one is").unwrap();
+    std::fs::write(installation.folder().join("text.db"), "not a database, but longer than a header of one is")
+        .unwrap();
     std::fs::create_dir(installation.folder().join("folder.db")).unwrap();
     for (place, said) in [
         ("file/mandate.db", "file"),
@@ -140,7 +148,11 @@ fn a_folder_without_permission_is_named_at_start() {
     let root = std::fs::write(folder.join("probe"), "").is_ok();
     if root {
         let become_nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
-        let can = Command::new(become_nobody[0]).args(&become_nobody[1..]).arg(env!("CARGO_BIN_EXE_mandate")).arg("--version").output();
+        let can = Command::new(become_nobody[0])
+            .args(&become_nobody[1..])
+            .arg(env!("CARGO_BIN_EXE_mandate"))
+            .arg("--version")
+            .output();
         if !can.is_ok_and(|done| done.status.success()) {
             eprintln!("skipped: this is root, and root cannot become somebody else here");
             return;

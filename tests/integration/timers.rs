@@ -60,7 +60,7 @@ fn now() -> i64 {
 
 fn kinds(http: &mut Client, site: &str) -> Vec<String> {
     let events = http.get(&format!("/v1/sites/{site}/audit?limit=1000")).ok().json();
-    events["items"].as_array().unwrap().iter().map(|event| event["kind"].as_str().unwrap().to_owned()).collect()
+    events["items"].as_array().unwrap().iter().map(|event| event["type"].as_str().unwrap().to_owned()).collect()
 }
 
 fn count(http: &mut Client, site: &str, kind: &str) -> usize {
@@ -115,7 +115,9 @@ fn an_offer_is_over_at_its_deadline_and_its_end_is_written_once() {
 
 /// After a return that is due nothing of the partner's side is left, and the seats move when it is written.
 fn returned(http: &mut Client) {
-    for (who, action) in [("user:dana", "ViewSite"), ("user:dana", "EditContent"), ("user:bo", "EditDesign"), ("user:kim", "ViewPlan")] {
+    for (who, action) in
+        [("user:dana", "ViewSite"), ("user:dana", "EditContent"), ("user:bo", "EditDesign"), ("user:kim", "ViewPlan")]
+    {
         assert!(!http.may(who, action, "bakery", &json!({})), "{who} {action}");
     }
     assert!(http.may("user:maria", "EditContent", "bakery", &json!({})), "the client works on");
@@ -160,7 +162,8 @@ fn written_once(http: &mut Client, due: i64) {
     returned(http);
     assert!(http.may("user:maria", "UpgradePlan", "bakery", &json!({})));
     let events = http.get("/v1/sites/bakery/audit?limit=1000").ok().json();
-    let events: Vec<&Value> = events["items"].as_array().unwrap().iter().filter(|event| event["kind"] == "SiteReturned").collect();
+    let events: Vec<&Value> =
+        events["items"].as_array().unwrap().iter().filter(|event| event["type"] == "SiteReturned").collect();
     assert_eq!(events.len(), 1, "{events:?}");
     assert_eq!(micros(&events[0]["data"]["at"]), due, "as of the deadline");
 }
@@ -173,7 +176,8 @@ fn pass(deadline: i64) {
 #[test]
 fn deadlines_pass_while_the_server_is_down() {
     let mut records = worlds::managed_story();
-    records.push(json!({"site": {"id": "shop", "mode": "self_managed", "owner": "user:lea", "plan": {"tier": "free"}}}));
+    records
+        .push(json!({"site": {"id": "shop", "mode": "self_managed", "owner": "user:lea", "plan": {"tier": "free"}}}));
     let installation = installation(&records);
     let mut server = installation.start();
     let mut http = server.client();
