@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Longer than any condition takes to come true on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// Between two looks at a condition.
 const LOOK: Duration = Duration::from_millis(5);
 
