@@ -16,7 +16,10 @@
 
 mod authzen;
 mod bad_input;
+mod cli;
 mod disk;
+mod exchange;
+mod harness;
 mod http;
 mod kill;
 mod matrix;
