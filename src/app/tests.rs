@@ -100,7 +100,12 @@ impl Desk {
     async fn allows(&self, user: &str, action: &str, site: &str) -> bool {
         let principal = Principal::User(user.parse().unwrap());
         let site: SiteId = site.parse().unwrap();
-        self.app.check(Some(&principal), action, Some(&site), &Asked::default(), Detail::Bare).await.unwrap().outcome.allowed
+        self.app
+            .check(Some(&principal), action, Some(&site), &Asked::default(), Detail::Bare)
+            .await
+            .unwrap()
+            .outcome
+            .allowed
     }
 }
 
@@ -124,7 +129,11 @@ async fn who_holds_a_right_twice_grants_by_one_route_and_is_booked_to_its_side()
     desk.does("shop", "wil", grant("pete", "Viewer")).await.unwrap();
     let site = desk.stored("shop").await;
     let mole = &site.contributors[&user("mole")];
-    assert_eq!((mole.grantor.to_string().as_str(), mole.side), ("agency:north", Side::Partner), "as the partner's admin");
+    assert_eq!(
+        (mole.grantor.to_string().as_str(), mole.side),
+        ("agency:north", Side::Partner),
+        "as the partner's admin"
+    );
     let pete = &site.contributors[&user("pete")];
     assert_eq!((pete.grantor.to_string().as_str(), pete.side), ("user:wil", Side::Client), "as the client's manager");
     // I24: nothing that came through the partner outlives it.
@@ -167,7 +176,9 @@ async fn a_handover_is_shown_to_its_own_parties() {
     desk.does("shop", "ann", Command::DeclineHandover { handover: first.clone() }).await.unwrap();
     let second = desk.offer("shop", "maria", Command::OfferPartnerRole { to: "south".parse().unwrap() }).await;
     let (first, second) = (desk.app.handover(&first).await.unwrap(), desk.app.handover(&second).await.unwrap());
-    for (who, sees) in [("ann", [true, false]), ("sue", [false, true]), ("maria", [true, true]), ("eve", [false, false])] {
+    for (who, sees) in
+        [("ann", [true, false]), ("sue", [false, true]), ("maria", [true, true]), ("eve", [false, false])]
+    {
         let viewer = desk.app.viewer(&Principal::User(user(who)), &"shop".parse().unwrap()).await.unwrap();
         assert_eq!([viewer.sees(&first), viewer.sees(&second)], sees, "{who}");
     }

@@ -46,7 +46,8 @@ fn whatever_is_malformed_is_400() {
     let mut bodies: Vec<(Vec<u8>, &str)> = Vec::new();
     let whole = question().to_string();
     // Not JSON, not an object, or not said to be JSON.
-    for text in ["", " ", "{", "nonsense", "[]", "null", "1", "\"maria\"", "true", "{}", "{\"subject\":}", "\u{feff}{}"] {
+    for text in ["", " ", "{", "nonsense", "[]", "null", "1", "\"maria\"", "true", "{}", "{\"subject\":}", "\u{feff}{}"]
+    {
         bodies.push((text.into(), json_type));
     }
     bodies.push((format!("[{whole}]").into(), json_type));
@@ -99,7 +100,19 @@ fn whatever_is_malformed_is_400() {
 fn whatever_is_unknown_is_a_deny() {
     let (_installation, server) = story();
     let mut http = server.client();
-    let strange = ["", " ", "nobody", "space ship/1", "user", "Sites::User", "ä", "\0", "\"", "'; DROP TABLE site; --", "maria\n"];
+    let strange = [
+        "",
+        " ",
+        "nobody",
+        "space ship/1",
+        "user",
+        "Sites::User",
+        "ä",
+        "\0",
+        "\"",
+        "'; DROP TABLE site; --",
+        "maria\n",
+    ];
     let long = "x".repeat(1000);
     let mut asked = 0;
     for path in ["/subject/type", "/subject/id", "/action/name", "/resource/type", "/resource/id"] {
@@ -114,9 +127,12 @@ fn whatever_is_unknown_is_a_deny() {
         }
     }
     assert_eq!(asked, 5 * 12 - 1);
-    for (path, reason) in
-        [("/resource/id", "unknown_site"), ("/resource/type", "unknown_site"), ("/action/name", "unknown_action"), ("/subject/id", "no_role")]
-    {
+    for (path, reason) in [
+        ("/resource/id", "unknown_site"),
+        ("/resource/type", "unknown_site"),
+        ("/action/name", "unknown_action"),
+        ("/subject/id", "no_role"),
+    ] {
         let mut body = with(path, Some(json!("nothing")));
         body["context"] = json!({"explain": true});
         assert_eq!(http.post(PATH, &body).json()["context"]["reason"], reason, "{path}");
@@ -319,14 +335,14 @@ fn obligations_come_with_what_the_other_side_is_told_of() {
         ("user:maria", "DuplicateSite", "partner"),
     ] {
         let bare = http.ask(subject, action, "bakery", &json!({}));
-        let expected = format!(
-            r#"{{"decision":true,"context":{{"obligations":[{{"notify":"{notify}","action":"{action}"}}]}}}}"#
-        );
+        let expected =
+            format!(r#"{{"decision":true,"context":{{"obligations":[{{"notify":"{notify}","action":"{action}"}}]}}}}"#);
         assert_eq!(bare.text(), expected);
         let explained = http.ask(subject, action, "bakery", &json!({"explain": true})).json();
         assert_eq!(explained["context"]["obligations"], bare.json()["context"]["obligations"]);
     }
-    for (subject, action) in [("user:dana", "PublishSite"), ("user:maria", "EditDns"), ("user:jonas", "UnpublishSite")] {
+    for (subject, action) in [("user:dana", "PublishSite"), ("user:maria", "EditDns"), ("user:jonas", "UnpublishSite")]
+    {
         assert_eq!(http.ask(subject, action, "bakery", &json!({})).text(), r#"{"decision":true}"#, "the control");
     }
     assert_eq!(http.ask("user:eve", "UnpublishSite", "bakery", &json!({})).text(), r#"{"decision":false}"#);

@@ -62,9 +62,7 @@ fn shape(records: &mut [Value], id: &str) -> Value {
 fn records(actions: &[String]) -> Vec<Value> {
     let mut records = worlds::records(&worlds::fixture("cast"));
     // Due returns and offers that have run out are committed at start: they are about time, not about the matrix.
-    records.retain(|record| {
-        !matches!(record["site"]["id"].as_str(), Some("managed-returned" | "self-offer-ended"))
-    });
+    records.retain(|record| !matches!(record["site"]["id"].as_str(), Some("managed-returned" | "self-offer-ended")));
     let mut frozen = shape(&mut records, "built");
     (frozen["id"], frozen["frozen"]) = (json!("built-frozen"), json!({"until": in_seconds(86_400), "case": "TS-7"}));
     records.push(json!({ "site": frozen }));
@@ -155,22 +153,25 @@ fn probes(column: &str) -> Vec<Probe> {
         "Client" => vec![seat("managed", "user:clara", "user:clara", "managed-client-party")],
         "agency member" => vec![agency("user:north-manager", "user:north-expired")],
         "agency billing" => vec![agency("user:north-billing-granted", "user:north-billing")],
-        "SupportAgent" => vec![
-            staff("staff:support-live", Some(("staff:support-ended", 'V'))),
-            staff("staff:trust-and-safety", None),
-        ],
+        "SupportAgent" => {
+            vec![staff("staff:support-live", Some(("staff:support-ended", 'V'))), staff("staff:trust-and-safety", None)]
+        }
         role => {
             let (name, _) = ROLES.into_iter().find(|(_, known)| *known == role).unwrap();
             // The payer invited them; the other was invited by somebody who does not pay.
-            [("self", format!("user:{name}")), ("managed", format!("user:invited-{name}")), ("built", format!("user:invited-{name}"))]
-                .map(|(family, who)| Probe {
-                    family,
-                    who,
-                    account: None,
-                    without: Some((format!("user:other-{name}"), 'G')),
-                    party: None,
-                })
-                .into()
+            [
+                ("self", format!("user:{name}")),
+                ("managed", format!("user:invited-{name}")),
+                ("built", format!("user:invited-{name}")),
+            ]
+            .map(|(family, who)| Probe {
+                family,
+                who,
+                account: None,
+                without: Some((format!("user:other-{name}"), 'G')),
+                party: None,
+            })
+            .into()
         }
     }
 }
@@ -234,8 +235,7 @@ fn asked(http: &mut Client, table: &Table) -> (BTreeMap<(String, String), String
         for state in STATES {
             let mut row = BTreeMap::new();
             for column in &table.columns {
-                let codes: Vec<String> =
-                    probes(column).iter().map(|probe| code(http, probe, action, state)).collect();
+                let codes: Vec<String> = probes(column).iter().map(|probe| code(http, probe, action, state)).collect();
                 // A role says the same on every kind of site; a seat and staff exist on some only.
                 if ROLES.iter().any(|(_, role)| role == column) && state.is_empty() {
                     assert!(codes.iter().all(|code| *code == codes[0]), "{action} for {column} by mode: {codes:?}");
@@ -304,7 +304,12 @@ fn one_line_of_policy_is_one_cell() {
     // The heading of the edited action and a few others; the whole table is the other test's.
     let mut http = server.client();
     let part = Table {
-        actions: table.actions.iter().filter(|action| action.contains("Blog") || action.contains("Content")).cloned().collect(),
+        actions: table
+            .actions
+            .iter()
+            .filter(|action| action.contains("Blog") || action.contains("Content"))
+            .cloned()
+            .collect(),
         columns: table.columns.clone(),
         cells: BTreeMap::new(),
     };
@@ -481,9 +486,11 @@ fn frozen_and_returning(who: &str, partner: bool, action: &str) -> bool {
     frozen(who, partner, action) || returning(who, partner, action)
 }
 
-const RESTORE_MANAGED: [(&str, &str); 2] = [("user:clara", "RestoreTrashedSite"), ("user:north-admin", "RestoreTrashedSite")];
+const RESTORE_MANAGED: [(&str, &str); 2] =
+    [("user:clara", "RestoreTrashedSite"), ("user:north-admin", "RestoreTrashedSite")];
 const RESTORE_SELF: [(&str, &str); 2] = [("user:clara", "RestoreTrashedSite"), ("user:clara", "PurgeSite")];
-const RESTORE_BUILT: [(&str, &str); 2] = [("user:north-admin", "RestoreTrashedSite"), ("user:north-admin", "PurgeSite")];
+const RESTORE_BUILT: [(&str, &str); 2] =
+    [("user:north-admin", "RestoreTrashedSite"), ("user:north-admin", "PurgeSite")];
 const UNFREEZE: [(&str, &str); 1] = [("staff:trust-and-safety", "UnfreezeSite")];
 const RECLAIMED: [(&str, &str); 2] = [("user:clara", "WithdrawReclaim"), ("user:north-admin", "ReleaseSite")];
 const RELEASE: [(&str, &str); 1] = [("user:north-admin", "ReleaseSite")];
@@ -507,7 +514,8 @@ fn each_state_takes_what_the_specification_lists_and_nothing_else() {
     let installation = Installation::with(&records(&table.actions));
     let server = installation.start();
     let mut http = server.client();
-    let suspended_agency = |family, site, off| Gate { agency: "agency:north-suspended", ..gate(family, site, off, &[]) };
+    let suspended_agency =
+        |family, site, off| Gate { agency: "agency:north-suspended", ..gate(family, site, off, &[]) };
     let gates = [
         gate("managed", "managed-frozen", frozen, &UNFREEZE),
         gate("self", "self-frozen", frozen_self, &UNFREEZE),
@@ -541,11 +549,8 @@ fn each_state_takes_what_the_specification_lists_and_nothing_else() {
         let before = &plain[gate.plain];
         let people = everybody(gate.family);
         let partner = |who: &str| people.iter().any(|(name, _, partner)| name == who && *partner);
-        let mut expected: BTreeSet<(String, String)> = before
-            .iter()
-            .filter(|(who, action)| !(gate.off)(who, partner(who), action))
-            .cloned()
-            .collect();
+        let mut expected: BTreeSet<(String, String)> =
+            before.iter().filter(|(who, action)| !(gate.off)(who, partner(who), action)).cloned().collect();
         taken += before.len() - expected.len();
         expected.extend(gate.gained.iter().map(|(who, action)| ((*who).to_owned(), (*action).to_owned())));
         let found = rights(&mut http, &table, gate.family, gate.site, gate.agency);

@@ -115,13 +115,18 @@ impl Installation {
     pub fn verify_audit(&self) -> String {
         let done = self.run(&["audit", "verify"]);
         let said = String::from_utf8_lossy(&done.stdout).into_owned();
-        assert!(done.status.success() && said.starts_with("whole: "), "{said}{}", String::from_utf8_lossy(&done.stderr));
+        assert!(
+            done.status.success() && said.starts_with("whole: "),
+            "{said}{}",
+            String::from_utf8_lossy(&done.stderr)
+        );
         said
     }
 
     #[track_caller]
     pub fn start(&self) -> Server {
-        self.try_start().unwrap_or_else(|failed| panic!("the server did not start ({}):\n{}", failed.status, failed.log))
+        self.try_start()
+            .unwrap_or_else(|failed| panic!("the server did not start ({}):\n{}", failed.status, failed.log))
     }
     /// Starts a server and waits until it says that it serves.
     pub fn try_start(&self) -> Result<Server, NotStarted> {

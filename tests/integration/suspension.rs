@@ -88,7 +88,11 @@ fn a_suspension_ends_every_right_through_the_agency_with_one_commit() {
     assert_eq!(http.command("bakery", "k1", &grant).status, 200, "a refusal was not remembered for the key");
     set(&mut http, "dissolving");
     for (who, action, site) in PARTNERS {
-        assert_eq!(http.why_not(who, action, site, &json!({})), "agency_suspended", "dissolving: {who} {action} {site}");
+        assert_eq!(
+            http.why_not(who, action, site, &json!({})),
+            "agency_suspended",
+            "dissolving: {who} {action} {site}"
+        );
     }
 }
 
@@ -106,7 +110,10 @@ fn the_client_of_a_suspended_agency_takes_the_site_back_at_once() {
     // The control: a client whose agency is active waits.
     let reclaim = json!({"actor": "user:jo", "auth_time": now_s(), "command": "reclaim_site"});
     let waiting = http.command("shop", "k1", &reclaim).ok().json();
-    assert_eq!((&waiting["site"]["mode"], &waiting["site"]["return_pending"]["reason"]), (&json!("partner_managed"), &json!("reclaim")));
+    assert_eq!(
+        (&waiting["site"]["mode"], &waiting["site"]["return_pending"]["reason"]),
+        (&json!("partner_managed"), &json!("reclaim"))
+    );
     installation.verify_audit();
 }
 
@@ -138,7 +145,11 @@ fn a_suspension_ends_the_agencys_open_offers_in_the_same_commit() {
     // No new ones either.
     let again = json!({"actor": "user:lea", "auth_time": now_s(), "command": "offer_partner_role", "to": "agency:studio-north"});
     let preview = http.preview("offered", &again).ok().json();
-    assert_eq!((&preview["would"], &preview["blockers"]), (&json!("refuse"), &json!(["agency_suspended"])), "{preview}");
+    assert_eq!(
+        (&preview["would"], &preview["blockers"]),
+        (&json!("refuse"), &json!(["agency_suspended"])),
+        "{preview}"
+    );
     // Reinstating does not revive what ended.
     set(&mut http, "active");
     assert_eq!(http.get(&format!("/v1/handovers/{to_it}")).ok().json()["status"], "invalidated");
@@ -159,7 +170,10 @@ fn access_ends_with_the_membership() {
     http.put(&member("bo"), &json!({"role": "member"})).ok();
     assert!(http.may("user:bo", "EditDesign", "bakery", &json!({})), "the grant waited for the member");
     // Billing sees plans and pays them, and nothing of the content.
-    assert!(http.may("user:kim", "ViewPlan", "bakery", &json!({})) && http.may("user:kim", "UpgradePlan", "florist", &json!({})));
+    assert!(
+        http.may("user:kim", "ViewPlan", "bakery", &json!({}))
+            && http.may("user:kim", "UpgradePlan", "florist", &json!({}))
+    );
     assert!(http.may("user:kim", "PurchaseApp", "bakery", &json!({"account": "agency:studio-north"})));
     for action in ["ViewContent", "EditContent", "ViewSite", "ViewContributors", "DowngradePlan"] {
         assert!(!http.may("user:kim", action, "bakery", &json!({"auth_time": now_s()})), "{action}");
@@ -179,7 +193,9 @@ fn the_last_admin_stays() {
     let mut http = server.client();
     let dana = "/v1/agencies/studio-north/members/dana";
     let head = http.head(0);
-    for answer in [http.delete(dana), http.put(dana, &json!({"role": "billing"})), http.put(dana, &json!({"role": "member"}))] {
+    for answer in
+        [http.delete(dana), http.put(dana, &json!({"role": "billing"})), http.put(dana, &json!({"role": "member"}))]
+    {
         assert_eq!((answer.status, answer.code().as_str()), (409, "last_admin"), "{answer}");
     }
     assert_eq!(http.head(0), head);

@@ -257,7 +257,8 @@ impl Walk {
     fn put_agency(&mut self, id: &str) -> Answer {
         let agency = &self.agencies[id];
         let status = if agency.active { "active" } else { "suspended" };
-        let body = json!({"name": id, "domain": format!("{id}.example"), "verified": agency.verified, "status": status});
+        let body =
+            json!({"name": id, "domain": format!("{id}.example"), "verified": agency.verified, "status": status});
         self.http.put(&format!("/v1/agencies/{id}"), &body).ok()
     }
 
@@ -281,18 +282,49 @@ impl Walk {
     /// A command for this site: its body, and whether what it carries is what the walk was shown just now.
     fn command(&mut self, site: &str) -> (Value, bool) {
         let now = facts(&self.sites[site]);
-        let seats: Vec<String> = ["owner", "client", "partner"].iter().flat_map(|seat| self.behind(now["seats"][*seat].as_str())).collect();
+        let seats: Vec<String> =
+            ["owner", "client", "partner"].iter().flat_map(|seat| self.behind(now["seats"][*seat].as_str())).collect();
         let open = now["open_handover"].as_str().map(str::to_owned);
         let commands: &[&str] = match now["mode"].as_str() {
             _ if self.chance.chance(15) => &[
-                "offer_partner_role", "assign_client_role", "accept_handover", "decline_handover", "cancel_handover",
-                "reclaim_site", "withdraw_reclaim", "release_site", "resign_as_partner", "grant_role", "change_role",
-                "revoke_role", "leave_site",
+                "offer_partner_role",
+                "assign_client_role",
+                "accept_handover",
+                "decline_handover",
+                "cancel_handover",
+                "reclaim_site",
+                "withdraw_reclaim",
+                "release_site",
+                "resign_as_partner",
+                "grant_role",
+                "change_role",
+                "revoke_role",
+                "leave_site",
             ],
-            _ if open.is_some() => &["accept_handover", "accept_handover", "decline_handover", "cancel_handover", "grant_role", "revoke_role", "offer_partner_role"],
-            Some("self_managed") => &["offer_partner_role", "offer_partner_role", "grant_role", "change_role", "revoke_role", "leave_site"],
+            _ if open.is_some() => &[
+                "accept_handover",
+                "accept_handover",
+                "decline_handover",
+                "cancel_handover",
+                "grant_role",
+                "revoke_role",
+                "offer_partner_role",
+            ],
+            Some("self_managed") => {
+                &["offer_partner_role", "offer_partner_role", "grant_role", "change_role", "revoke_role", "leave_site"]
+            }
             Some("partner_built") => &["assign_client_role", "assign_client_role", "grant_role", "change_role"],
-            _ => &["grant_role", "grant_role", "change_role", "revoke_role", "leave_site", "reclaim_site", "withdraw_reclaim", "release_site", "resign_as_partner"],
+            _ => &[
+                "grant_role",
+                "grant_role",
+                "change_role",
+                "revoke_role",
+                "leave_site",
+                "reclaim_site",
+                "withdraw_reclaim",
+                "release_site",
+                "resign_as_partner",
+            ],
         };
         let command = *self.chance.pick(commands);
         let mut body = json!({ "command": command });
@@ -324,7 +356,8 @@ impl Walk {
                     if command == "accept_handover" {
                         let audience = if offer.to.starts_with("user:") { "client" } else { "partner" };
                         current = self.chance.chance(85);
-                        body["explanation_digest"] = if current { json!(self.http.digest(&id, audience)) } else { json!("sha256:stale") };
+                        body["explanation_digest"] =
+                            if current { json!(self.http.digest(&id, audience)) } else { json!("sha256:stale") };
                     }
                 } else if command == "accept_handover" {
                     body["explanation_digest"] = json!("sha256:none");
@@ -439,11 +472,17 @@ impl Walk {
         let revision: u64 = reply["revision"].as_str().unwrap().parse().unwrap();
         self.holds(revision == self.head + 1 && answer.revision() == revision, format!("the revision of {reply}"));
         let news = self.http.get(&format!("/v1/changes?after={}", self.head)).ok().json();
-        let told: Vec<&str> = news["items"].as_array().unwrap().iter().map(|item| item["type"].as_str().unwrap()).collect();
-        let mut events: Vec<&str> = reply["events"].as_array().unwrap().iter().map(|event| event.as_str().unwrap()).collect();
+        let told: Vec<&str> =
+            news["items"].as_array().unwrap().iter().map(|item| item["type"].as_str().unwrap()).collect();
+        let mut events: Vec<&str> =
+            reply["events"].as_array().unwrap().iter().map(|event| event.as_str().unwrap()).collect();
         events.retain(|event| told.contains(event));
-        self.holds(!told.is_empty() && told == events, format!("the feed tells {told:?}, the reply {}", reply["events"]));
-        let same = news["items"].as_array().unwrap().iter().all(|item| item["revision"] == revision && item["site"] == site);
+        self.holds(
+            !told.is_empty() && told == events,
+            format!("the feed tells {told:?}, the reply {}", reply["events"]),
+        );
+        let same =
+            news["items"].as_array().unwrap().iter().all(|item| item["revision"] == revision && item["site"] == site);
         self.holds(same, &news);
         self.head = revision;
         let read = self.http.get(&format!("/v1/sites/{site}")).ok();
@@ -483,7 +522,13 @@ impl Walk {
         let handover = &reply["handover"];
         if let Some(id) = handover["id"].as_str() {
             let text = |name: &str| handover[name].as_str().unwrap().to_owned();
-            let offer = Offer { site: site.to_owned(), kind: text("kind"), initiator: text("initiator"), to: text("to"), status: text("status") };
+            let offer = Offer {
+                site: site.to_owned(),
+                kind: text("kind"),
+                initiator: text("initiator"),
+                to: text("to"),
+                status: text("status"),
+            };
             self.offers.insert(id.to_owned(), offer);
         }
         // Whatever was open here and is not named by the site any more has ended.
@@ -513,7 +558,9 @@ impl Walk {
         for (_, offer) in open {
             let seats = ["owner", "client", "partner"].map(|seat| after["seats"][seat].as_str());
             let suspended = |account: &str| {
-                account.strip_prefix("agency:").is_some_and(|id| !self.agencies.get(id).is_some_and(|agency| agency.active))
+                account
+                    .strip_prefix("agency:")
+                    .is_some_and(|id| !self.agencies.get(id).is_some_and(|agency| agency.active))
             };
             if !seats.contains(&Some(&offer.initiator)) || suspended(&offer.initiator) || suspended(&offer.to) {
                 found.push(format!("I12: {offer:?} on {after}"));
@@ -559,7 +606,9 @@ impl Walk {
         let client = after["seats"]["client"].as_str().unwrap_or_default().to_owned();
         let fresh = json!({"auth_time": now_s()});
         let others: Vec<&str> = (0..2).map(|_| *self.chance.pick(&PEOPLE)).collect();
-        for who in others.into_iter().map(|who| format!("user:{who}")).chain((!client.is_empty()).then(|| client.clone())) {
+        for who in
+            others.into_iter().map(|who| format!("user:{who}")).chain((!client.is_empty()).then(|| client.clone()))
+        {
             let may = self.http.may(&who, "ReclaimSite", site, &fresh);
             self.holds(may == (who == client), format!("I6: {who} may reclaim {after}: {may}"));
         }
@@ -573,13 +622,17 @@ impl Walk {
         }
         let (giver, taker) = (body["actor"].as_str().unwrap().to_owned(), body["user"].as_str().unwrap().to_owned());
         let role = body["role"].as_str().unwrap().to_owned();
-        self.holds(!["Owner", "Client", "Partner"].contains(&role.as_str()), format!("I22: a seat was granted: {body}"));
+        self.holds(
+            !["Owner", "Client", "Partner"].contains(&role.as_str()),
+            format!("I22: a seat was granted: {body}"),
+        );
         let as_role = self.roles.get(&(site.to_owned(), giver.trim_start_matches("user:").to_owned())).cloned();
         let seat = ["owner", "client", "partner"].into_iter().find(|seat| {
             self.behind(after["seats"][*seat].as_str()).iter().any(|user| format!("user:{user}") == giver)
         });
         let giver_is = format!("{as_role:?} {seat:?} {}", after["mode"]);
-        let agency = after["plan_holder"].as_str().and_then(|holder| self.agencies.get(holder.strip_prefix("agency:")?));
+        let agency =
+            after["plan_holder"].as_str().and_then(|holder| self.agencies.get(holder.strip_prefix("agency:")?));
         let taker_is_more = agency.is_some_and(|agency| agency.members.contains_key(taker.trim_start_matches("user:")));
         let payer = after["plan_holder"].as_str() == Some(giver.as_str());
         // A member of the agency has more than the invitation gave; that is not what is compared.
@@ -594,7 +647,10 @@ impl Walk {
                 // The agency's cards are the admin's own.
                 let holder = after["plan_holder"].as_str().unwrap_or_default().to_owned();
                 let may = may || self.http.may(&giver, action, site, &all(&holder));
-                self.holds(may || action == "LeaveSite", format!("I17: {taker} got {action} from {giver} by {body} on {after}"));
+                self.holds(
+                    may || action == "LeaveSite",
+                    format!("I17: {taker} got {action} from {giver} by {body} on {after}"),
+                );
             }
         }
     }
@@ -682,7 +738,9 @@ fn walk(seed: u64, settle: &str) {
     let refused: u64 = walk.seen.values().sum::<u64>() - applied;
     println!("{applied} applied, {refused} refused: {:#?}", walk.seen);
     assert!(applied > STEPS / 10 && refused > STEPS / 10, "a walk that goes nowhere: {:#?}", walk.seen);
-    for command in ["offer_partner_role", "assign_client_role", "accept_handover", "reclaim_site", "grant_role", "leave_site"] {
+    for command in
+        ["offer_partner_role", "assign_client_role", "accept_handover", "reclaim_site", "grant_role", "leave_site"]
+    {
         assert!(walk.seen.contains_key(&format!("{command} 200 ")), "{command} was never applied: {:#?}", walk.seen);
     }
     let said = installation.verify_audit();
@@ -736,8 +794,22 @@ fn a_doctored_document_is_caught() {
         (doctored(&own, "/content_owner", json!("agency:north")), "accept_handover", "user:dana", "I5"),
         (doctored(&own, "/domains", json!(["x.example"])), "release_site", "user:dana", "I8"),
         (doctored(&own, "/plan_holder", json!("user:eve")), "release_site", "user:dana", "I11"),
-        (doctored(&doctored(&managed, "/return_pending", json!(null)), "/revision", json!(8)), "withdraw_reclaim", "user:dana", "I14"),
-        (doctored(&doctored(&managed, "/return_pending/effective_at", json!("2027-01-01T00:00:00Z")), "/revision", json!(8)), "grant_role", "user:dana", "I14"),
+        (
+            doctored(&doctored(&managed, "/return_pending", json!(null)), "/revision", json!(8)),
+            "withdraw_reclaim",
+            "user:dana",
+            "I14",
+        ),
+        (
+            doctored(
+                &doctored(&managed, "/return_pending/effective_at", json!("2027-01-01T00:00:00Z")),
+                "/revision",
+                json!(8),
+            ),
+            "grant_role",
+            "user:dana",
+            "I14",
+        ),
     ] {
         let found = step(&managed, &after, command, actor, None);
         assert!(found.iter().any(|found| found.starts_with(invariant)), "{command}: {found:?}");

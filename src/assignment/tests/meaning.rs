@@ -17,8 +17,8 @@ fn action() -> impl Strategy<Value = ActionIx> {
 
 fn decide(world: &World, action: ActionIx) -> Outcome {
     let row = SiteRow::of(&world.site, &SHIPPED);
-    let (site, directory) = (world.site.id.as_str(), world.directory());
-    Standing::of(&SHIPPED, &row, &directory, site, &world.principal, &world.asked, NOW, 600).decide(action).unwrap()
+    let directory = world.directory();
+    Standing::of(&SHIPPED, &row, &directory, &world.principal, &world.asked, NOW, 600).decide(action).unwrap()
 }
 
 /// The same world under other names, in another order.
@@ -110,8 +110,7 @@ proptest! {
     fn what_is_allowed_is_allowed_but_for_state(world in world(), action in action()) {
         let row = SiteRow::of(&world.site, &SHIPPED);
         let directory = world.directory();
-        let site = world.site.id.as_str();
-        let standing = Standing::of(&SHIPPED, &row, &directory, site, &world.principal, &world.asked, NOW, 600);
+        let standing = Standing::of(&SHIPPED, &row, &directory, &world.principal, &world.asked, NOW, 600);
         let but_for_state = standing.may_but_for_state(action).unwrap();
         prop_assert!(!standing.decide(action).unwrap().allowed || but_for_state.is_ok());
     }
