@@ -1,6 +1,6 @@
 //! A decision in process: from a site's row, a principal and an action to allow or deny, nothing remembered.
 //!
-//! Measured call by call, as `App::check` does it: `Standing::of` and `decide_without_reason`. The questions are every
+//! Measured call by call, as `App::check` does it: `Standing::of` and `Standing::answer`. The questions are every
 //! action of the catalogue, asked by one holder of each role and by a stranger, with and without a fresh sign-in; those
 //! that are allowed and those that are denied are told apart. The variants (a site with 10 people, one with 10,000, ten
 //! times as many policies) answer the same questions in turns, round by round.
@@ -101,7 +101,7 @@ fn time(questions: &[Question], samples: &mut Vec<f64>, call: impl Fn(&Question)
 }
 
 fn answer(variant: &Variant, question: &Question, now: Timestamp) -> bool {
-    standing(variant, question, now).decide_without_reason(question.action).unwrap().allowed
+    standing(variant, question, now).answer(question.action).unwrap().allowed
 }
 
 fn explained(variant: &Variant, question: &Question, now: Timestamp) -> bool {
@@ -110,7 +110,7 @@ fn explained(variant: &Variant, question: &Question, now: Timestamp) -> bool {
 
 fn standing<'a>(variant: &'a Variant, question: &'a Question, now: Timestamp) -> Standing<'a> {
     let Question { principal, asked, .. } = question;
-    Standing::of(&variant.policies, &variant.row, &Directory::default(), "site-0000000", principal, asked, now, STEP_UP)
+    Standing::of(&variant.policies, &variant.row, &Directory::default(), principal, asked, now, STEP_UP)
 }
 
 /// A self-managed site with this many assignments: an owner, one person for each role, and more of the same.

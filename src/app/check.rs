@@ -91,9 +91,9 @@ impl App {
         };
         let Some(action) = policies.bundle().action(action) else { return deny("unknown_action") };
         let (Some(principal), Some(moment)) = (principal, moment) else { return deny("no_role") };
-        let standing = Standing::at(&policies, &row, site.as_str(), principal, moment, asked, self.step_up_s());
+        let standing = Standing::at(&policies, &row, principal, moment, asked, self.step_up_s());
         let outcome = match detail {
-            Detail::Bare => standing.decide_without_reason(action)?,
+            Detail::Bare => standing.answer(action)?.into(),
             Detail::Full => standing.decide(action)?,
         };
         let until = outcome.reason.as_deref().and_then(|reason| row.until(reason));
@@ -115,14 +115,6 @@ impl Outcome {
     /// A deny without looking at a site.
     #[must_use]
     pub fn denied(reason: &'static str) -> Self {
-        Self {
-            allowed: false,
-            via: None,
-            reason: Some(SmolStr::new_static(reason)),
-            policies: Vec::new(),
-            obligations: Vec::new(),
-            roles: Vec::new(),
-            facts: None,
-        }
+        Self { reason: Some(SmolStr::new_static(reason)), ..Self::default() }
     }
 }

@@ -211,16 +211,8 @@ impl Attempt {
             .ok_or(crate::decision::Fault::Missing("the command's action is not in the schema"))?;
         let row = SiteRow::of(ground.site, &self.policies);
         let asked = Asked { auth_time: request.auth_time, ..Asked::default() };
-        let standing = Standing::of(
-            &self.policies,
-            &row,
-            ground.directory,
-            ground.site.id.as_str(),
-            &request.actor,
-            &asked,
-            ground.now,
-            self.step_up_s,
-        );
+        let standing =
+            Standing::of(&self.policies, &row, ground.directory, &request.actor, &asked, ground.now, self.step_up_s);
         if let Err(reason) = standing.may_but_for_state(action)? {
             return Err(denied(&reason));
         }

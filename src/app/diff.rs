@@ -76,15 +76,14 @@ pub fn permission_diff(
 pub(super) struct State<'a> {
     policies: &'a SitePolicies,
     directory: &'a Directory,
-    site: &'a Site,
     row: SiteRow,
     now: Timestamp,
     known: HashMap<(Vec<RoleIx>, Circumstances), Vec<Reach>>,
 }
 
 impl<'a> State<'a> {
-    pub(super) fn of(policies: &'a SitePolicies, directory: &'a Directory, site: &'a Site, now: Timestamp) -> Self {
-        Self { policies, directory, site, row: SiteRow::of(site, policies), now, known: HashMap::new() }
+    pub(super) fn of(policies: &'a SitePolicies, directory: &'a Directory, site: &Site, now: Timestamp) -> Self {
+        Self { policies, directory, row: SiteRow::of(site, policies), now, known: HashMap::new() }
     }
     fn reach(&mut self, principal: &Principal) -> Result<Vec<Reach>, Fault> {
         self.held(principal).map(|(_, reach)| reach)
@@ -92,8 +91,7 @@ impl<'a> State<'a> {
     /// What a person holds, and how far they may do each action, in the catalogue's order.
     pub(super) fn held(&mut self, principal: &Principal) -> Result<(Held, Vec<Reach>), Fault> {
         let asked = Asked::default();
-        let id = self.site.id.as_str();
-        let standing = Standing::of(self.policies, &self.row, self.directory, id, principal, &asked, self.now, 0);
+        let standing = Standing::of(self.policies, &self.row, self.directory, principal, &asked, self.now, 0);
         let key = (standing.roles().to_vec(), standing.held().circumstances);
         let held = standing.held().clone();
         if let Some(known) = self.known.get(&key) {

@@ -21,7 +21,7 @@ struct Desk {
     app: Arc<App>,
     clock: Arc<SettableClock>,
     keys: std::cell::Cell<u32>,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Desk {
@@ -31,7 +31,7 @@ impl Desk {
         let clock = Arc::new(SettableClock::at("2026-11-10T09:00:00Z".parse().unwrap()));
         let shared: Arc<dyn crate::clock::Clock> = Arc::<SettableClock>::clone(&clock);
         let app = App::open(&folder.path().join("mandate.db"), Arc::clone(&SHIPPED), Timers::default(), shared).await;
-        let desk = Self { app: app.unwrap(), clock, keys: std::cell::Cell::new(0), _folder: folder };
+        let desk = Self { app: app.unwrap(), clock, keys: std::cell::Cell::new(0), folder };
         for (agency, admin) in [("north", "ann"), ("south", "sue")] {
             desk.agency(agency, Some(true), Some(AgencyStatus::Active)).await;
             desk.member(agency, admin, MemberRole::Admin).await;
@@ -206,7 +206,7 @@ async fn one_unreadable_site_does_not_hold_up_the_timers_of_others() {
     for site in ["shop", "second"] {
         desk.offer(site, "maria", Command::OfferPartnerRole { to: "north".parse().unwrap() }).await;
     }
-    let file = desk._folder.path().join("mandate.db");
+    let file = desk.folder.path().join("mandate.db");
     let raw = rusqlite::Connection::open(file).unwrap();
     raw.execute("UPDATE site SET plan = '{}' WHERE id = 'second'", []).unwrap();
     desk.clock.advance(std::time::Duration::from_hours(15 * 24));

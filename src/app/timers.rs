@@ -52,7 +52,7 @@ impl App {
                 match self.commit_due_on(site).await {
                     Ok(done) => progress |= done,
                     Err(failure) => {
-                        tracing::error!(%site, code = %failure.code, "what is due here could not be committed")
+                        tracing::error!(%site, code = %failure.code, "what is due here could not be committed");
                     }
                 }
             }

@@ -4,7 +4,7 @@ use smol_str::SmolStr;
 
 use super::{Circumstances, Directory, Facts, Flags, Held, Kind, SitePolicies, SiteRow, Via};
 use crate::{
-    decision::{self, Evaluation, Fault, Obligation, Restore},
+    decision::{self, Evaluation, Fault, Obligation, Restore, Roles},
     ids::{Account, Principal},
     policy::{ActionIx, RoleIx},
     time::Timestamp,
@@ -23,8 +23,17 @@ pub struct Asked {
     pub case: Option<SmolStr>,
 }
 
-/// An answer: allow or deny, and why.
+/// Allow or deny, and what must be done: all that an application needs in order to act.
 #[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// Allow or deny.
+    pub allowed: bool,
+    /// What must be done when the request is let through.
+    pub obligations: Vec<Obligation>,
+}
+
+/// An answer and why. Made from a bare [`Answer`], it has nothing to say beyond that.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Outcome {
     /// Allow or deny.
     pub allowed: bool,
@@ -40,6 +49,12 @@ pub struct Outcome {
     pub roles: Vec<SmolStr>,
     /// What the policies were told.
     pub facts: Option<Facts>,
+}
+
+impl From<Answer> for Outcome {
+    fn from(Answer { allowed, obligations }: Answer) -> Self {
+        Self { allowed, obligations, ..Self::default() }
+    }
 }
 
 /// What the directory says about a principal and a site at one instant.
@@ -86,10 +101,9 @@ const AHEAD_S: i64 = 60;
 pub struct Standing<'a> {
     policies: &'a SitePolicies,
     row: &'a SiteRow,
-    site: &'a str,
     principal: &'a Principal,
     held: Held,
-    roles: Vec<RoleIx>,
+    roles: Roles,
     flags: Flags,
     asked: &'a Asked,
     now: Timestamp,
@@ -99,35 +113,32 @@ pub struct Standing<'a> {
 impl<'a> Standing<'a> {
     /// Looks up who the principal is on this site now. `step_up_s` is how many seconds a sign-in counts as fresh.
     #[must_use]
-    #[expect(clippy::too_many_arguments, reason = "each is one part of the question, and no two belong together")]
     pub fn of(
         policies: &'a SitePolicies,
         row: &'a SiteRow,
         directory: &Directory,
-        site: &'a str,
         principal: &'a Principal,
         asked: &'a Asked,
         now: Timestamp,
         step_up_s: i64,
     ) -> Self {
-        Self::at(policies, row, site, principal, row.moment(principal, policies, directory, now), asked, step_up_s)
+        Self::at(policies, row, principal, row.moment(principal, policies, directory, now), asked, step_up_s)
     }
     /// The same from a [`Moment`], for callers that hold the directory only for a short look.
     #[must_use]
     pub fn at(
         policies: &'a SitePolicies,
         row: &'a SiteRow,
-        site: &'a str,
         principal: &'a Principal,
         moment: Moment,
         asked: &'a Asked,
         step_up_s: i64,
     ) -> Self {
         let Moment { held, flags, now } = moment;
-        let mut roles: Vec<RoleIx> = held.roles.iter().map(|held| held.role).collect();
+        let mut roles: Roles = held.roles.iter().map(|held| held.role).collect();
         roles.sort_unstable();
         roles.dedup();
-        Self { policies, row, site, principal, held, roles, flags, asked, now, step_up_s }
+        Self { policies, row, principal, held, roles, flags, asked, now, step_up_s }
     }
     /// What the principal holds.
     #[must_use]
@@ -181,33 +192,32 @@ impl<'a> Standing<'a> {
         if let Some(what) = self.held.missing {
             return Err(Fault::Missing(what));
         }
-        let Some(who) = self.who() else { return Ok(Evaluation { allowed: false, determining: Vec::new() }) };
-        decision::evaluate(self.policies.bundle(), &self.policies.slice(who, self.site, action, &self.roles, facts))
+        let Some(kind) = self.kind() else { return Ok(Evaluation { allowed: false, determining: Vec::new() }) };
+        decision::evaluate(self.policies.bundle(), &self.policies.slice(kind, action, &self.roles, facts))
     }
     /// Services ask and report; they hold no role.
-    fn who(&self) -> Option<(Kind, &str)> {
+    fn kind(&self) -> Option<Kind> {
         match self.principal {
-            Principal::User(user) => Some((Kind::User, user.as_str())),
-            Principal::Staff(staff) => Some((Kind::Staff, staff.as_str())),
+            Principal::User(_) => Some(Kind::User),
+            Principal::Staff(_) => Some(Kind::Staff),
             Principal::Service(_) => None,
         }
     }
-    /// The full answer.
+    /// Allow or deny, and what must be done.
+    ///
+    /// # Errors
+    /// [`Fault`] when there is no answer.
+    pub fn answer(&self, action: ActionIx) -> Result<Answer, Fault> {
+        let evaluation = self.evaluate(action)?;
+        let obligations = evaluation.obligations(self.policies.bundle().action_name(action));
+        Ok(Answer { allowed: evaluation.allowed, obligations })
+    }
+    /// The answer with all that there is to say about it. The reason of a deny takes several times as long to find as
+    /// the answer.
     ///
     /// # Errors
     /// [`Fault`] when there is none.
     pub fn decide(&self, action: ActionIx) -> Result<Outcome, Fault> {
-        let mut outcome = self.decide_without_reason(action)?;
-        if !outcome.allowed {
-            outcome.reason = Some(self.why_denied(action, &self.facts(action))?);
-        }
-        Ok(outcome)
-    }
-    /// The answer without the reason of a deny, which takes several times as long to find as the answer.
-    ///
-    /// # Errors
-    /// [`Fault`] when there is none.
-    pub fn decide_without_reason(&self, action: ActionIx) -> Result<Outcome, Fault> {
         let facts = self.facts(action);
         let evaluation = self.evaluate_under(action, &facts)?;
         let via = if evaluation.allowed {
@@ -215,10 +225,11 @@ impl<'a> Standing<'a> {
         } else {
             self.held.via_here()
         };
+        let reason = if evaluation.allowed { None } else { Some(self.why_denied(action, &facts)?) };
         Ok(Outcome {
             allowed: evaluation.allowed,
             via,
-            reason: None,
+            reason,
             policies: evaluation.determining.iter().map(|policy| policy.id.clone()).collect(),
             obligations: evaluation.obligations(self.policies.bundle().action_name(action)),
             roles: self.role_names(),
@@ -309,7 +320,7 @@ impl<'a> Standing<'a> {
         if !in_scope && !for_parties {
             return Ok(SmolStr::new_static("role_lacks_action"));
         }
-        let Some(who) = self.who() else { return Ok(SmolStr::new_static("no_role")) };
+        let Some(kind) = self.kind() else { return Ok(SmolStr::new_static("no_role")) };
         let favourable = baselines(actual).map(|flags| Case {
             facts: Facts {
                 flags,
@@ -323,11 +334,11 @@ impl<'a> Standing<'a> {
             party: !in_scope,
         });
         let mut as_party = self.roles.clone();
-        as_party.extend(parties.iter().filter(|party| !self.roles.contains(party)));
+        as_party.extend(parties.into_iter().filter(|party| !self.roles.contains(party)));
         let actual = Case { facts: *actual, party: false };
         decision::why_denied(bundle, &actual, favourable, STEPS, "wrong_mode", |case| {
             let roles = if case.party { &as_party } else { &self.roles };
-            self.policies.slice(who, self.site, action, roles, &case.facts)
+            self.policies.slice(kind, action, roles, &case.facts)
         })
     }
     fn permitted_by_scope(&self, action: ActionIx) -> bool {

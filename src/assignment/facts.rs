@@ -3,9 +3,6 @@
 //! Policies see neither deadlines nor clocks: everything that time changes is computed here, for each request, from
 //! stored deadlines and `now`, so that nothing remembered can outlive a deadline.
 
-use cedar_policy_core::ast::{EntityUID, Value};
-use smol_str::SmolStr;
-
 use crate::site::Mode;
 
 macro_rules! facts {
@@ -21,6 +18,13 @@ macro_rules! facts {
             #[must_use]
             pub fn values(&self) -> [bool; [$(stringify!($field)),+].len()] {
                 [$(self.$field),+]
+            }
+            /// How many different values there are.
+            pub const COUNT: u16 = 1 << Self::NAMES.len();
+            /// Position among all of them.
+            #[must_use]
+            pub fn bits(&self) -> u16 {
+                self.values().iter().rev().fold(0, |bits, value| bits << 1 | u16::from(*value))
             }
             /// The facts whose bit is set, the first name being the lowest bit.
             #[must_use]
@@ -85,13 +89,6 @@ facts!(
 );
 
 impl Circumstances {
-    /// Number of distinct circumstances.
-    pub const COUNT: u16 = 1 << Self::NAMES.len();
-    /// Position among all circumstances.
-    #[must_use]
-    pub fn bits(&self) -> u16 {
-        self.values().iter().rev().fold(0, |bits, value| bits << 1 | u16::from(*value))
-    }
     /// The circumstances under which most is allowed.
     #[must_use]
     pub const fn favourable() -> Self {
@@ -118,17 +115,6 @@ pub struct Facts {
     pub flags: Flags,
     /// The request's circumstances.
     pub circumstances: Circumstances,
-}
-
-impl Flags {
-    /// The site's attributes: its mode's entity and one boolean for each flag.
-    pub(super) fn attributes(&self, mode: EntityUID) -> impl Iterator<Item = (SmolStr, Value)> {
-        Self::NAMES
-            .iter()
-            .zip(self.values())
-            .map(|(name, value)| (SmolStr::new_static(name), Value::from(value)))
-            .chain([(SmolStr::new_static("mode"), Value::from(mode))])
-    }
 }
 
 #[cfg(test)]

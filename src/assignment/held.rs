@@ -5,6 +5,7 @@
 //! return whose notice is over, an offer that lapsed); everything partial is the policies' to say.
 
 use serde::Serialize;
+use smallvec::SmallVec;
 
 use super::{Circumstances, Directory, Flags, MemberRole, SitePolicies, SiteRow, StaffRole, row::Offer};
 use crate::{
@@ -47,7 +48,7 @@ pub struct HeldRole {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Held {
     /// In no order; a role may be there twice, by two routes.
-    pub roles: Vec<HeldRole>,
+    pub roles: SmallVec<[HeldRole; 4]>,
     /// Circumstances that follow from stored rows: the rest is the request's.
     pub circumstances: Circumstances,
     /// The agency whose cards and invoices the person may use as their own.

@@ -8,11 +8,12 @@ mod ask;
 mod directory;
 mod facts;
 mod held;
+mod parts;
 mod policies;
 mod row;
 mod strengths;
 
-pub use ask::{Asked, Moment, Outcome, REASONS, Reach, STATE_REASONS, Standing};
+pub use ask::{Answer, Asked, Moment, Outcome, REASONS, Reach, STATE_REASONS, Standing};
 pub use directory::{Agency, AgencyStatus, Directory, MemberRole, StaffRole};
 pub use facts::{Circumstances, Facts, Flags};
 pub use held::{Held, HeldRole, Via};

@@ -1,5 +1,4 @@
-//! The sites domain on top of a policy bundle: the roles that the service itself gives, and the ready-made parts of a
-//! request's slice.
+//! The sites domain on top of a policy bundle: the roles that the service itself gives, and the slice of a request.
 //!
 //! A bundle becomes usable for sites here, and only if three things hold: the schema declares every role that the
 //! service gives; the slices that this module builds conform to the schema; and the index answers like the full policy
@@ -7,12 +6,9 @@
 
 use std::sync::Arc;
 
-use cedar_policy::{Context, RestrictedExpression};
-use cedar_policy_core::ast;
-
-use super::{Circumstances, Facts, Flags, REASONS, Strengths};
+use super::{Circumstances, Facts, Flags, REASONS, Strengths, parts::Parts};
 use crate::{
-    decision::{self, Slice, entity, entity_uid},
+    decision::{self, Roles, Slice},
     policy::{ActionIx, Bundle, Domain, Problem, Problems, RoleIx, Source},
     site::{Mode, Template},
 };
@@ -100,18 +96,8 @@ impl GivenRoles {
 pub struct SitePolicies {
     bundle: Bundle,
     given: GivenRoles,
-    types: Types,
-    /// One context for each combination of circumstances, by [`Circumstances::bits`].
-    contexts: Vec<Context>,
+    parts: Parts,
     strengths: Strengths,
-}
-
-#[derive(Debug)]
-struct Types {
-    user: ast::EntityType,
-    staff: ast::EntityType,
-    site: ast::EntityType,
-    modes: [(Mode, ast::EntityUID); 4],
 }
 
 /// Which kind of principal a slice is for.
@@ -138,17 +124,8 @@ impl SitePolicies {
 
     fn of(bundle: Bundle) -> Result<Self, String> {
         let given = GivenRoles::of(&bundle)?;
-        let name = |name: &str| {
-            ast::EntityType::from_normalized_str(&format!("{}::{name}", SITES.namespace))
-                .map_err(|error| error.to_string())
-        };
-        let mode_type = name("Mode")?;
-        let modes = [Mode::SelfManaged, Mode::PartnerBuilt, Mode::PartnerManaged, Mode::Purged]
-            .map(|mode| (mode, entity_uid(&mode_type, mode.policy_name())));
-        let types = Types { user: name("User")?, staff: name("Staff")?, site: name("Site")?, modes };
-        let contexts =
-            (0..Circumstances::COUNT).map(|bits| context(&Circumstances::from_bits(bits))).collect::<Result<_, _>>()?;
-        let mut policies = Self { bundle, given, types, contexts, strengths: Strengths::default() };
+        let parts = Parts::of(&bundle)?;
+        let mut policies = Self { bundle, given, parts, strengths: Strengths::default() };
         policies.check()?;
         policies.strengths = Strengths::of(&policies).map_err(|fault| fault.to_string())?;
         Ok(policies)
@@ -170,26 +147,15 @@ impl SitePolicies {
         &self.strengths
     }
 
-    /// The slice of one request.
+    /// The slice of one request: all that policies can read, and so neither the principal's identifier nor the site's.
     #[must_use]
-    pub fn slice(&self, who: (Kind, &str), site: &str, action: ActionIx, roles: &[RoleIx], facts: &Facts) -> Slice {
-        let principal_type = match who.0 {
-            Kind::User => &self.types.user,
-            Kind::Staff => &self.types.staff,
-        };
-        let all = &self.bundle.vocabulary.roles;
-        let parents = roles
-            .iter()
-            .filter_map(|role| all.get(usize::from(role.0)))
-            .map(|role| ast::EntityUID::clone(role.uid.as_ref()));
-        let mode = self.types.modes.iter().find(|(mode, _)| *mode == facts.mode).map(|(_, uid)| uid.clone());
-        let mode = mode.unwrap_or_else(|| entity_uid(&self.types.site, ""));
+    pub fn slice(&self, kind: Kind, action: ActionIx, roles: &[RoleIx], facts: &Facts) -> Slice {
         Slice {
-            principal: entity(entity_uid(principal_type, who.1), parents, []),
-            roles: roles.to_vec(),
+            principal: self.parts.principal(&self.bundle, kind, roles),
+            roles: Roles::from_slice(roles),
             action,
-            resource: entity(entity_uid(&self.types.site, site), [], facts.flags.attributes(mode)),
-            context: self.contexts.get(usize::from(facts.circumstances.bits())).cloned().unwrap_or_else(Context::empty),
+            resource: self.parts.site(facts),
+            context: self.parts.context(&facts.circumstances),
         }
     }
 
@@ -209,7 +175,7 @@ impl SitePolicies {
                 let other = roles.get((n + m) % roles.len()).copied().unwrap_or(*role);
                 let held = if m % 3 == 0 && other != *role { vec![*role, other] } else { vec![*role] };
                 let kind = if m % 5 == 0 { Kind::Staff } else { Kind::User };
-                let slice = self.slice((kind, "p"), "s", action, &held, &facts);
+                let slice = self.slice(kind, action, &held, &facts);
                 if m == 0 {
                     slice
                         .conforms(&self.bundle)
@@ -250,14 +216,6 @@ fn unknown_names(bundle: &Bundle) -> Vec<Problem> {
         }
     }
     problems
-}
-
-fn context(circumstances: &Circumstances) -> Result<Context, String> {
-    let pairs = Circumstances::NAMES
-        .iter()
-        .zip(circumstances.values())
-        .map(|(name, value)| ((*name).to_owned(), RestrictedExpression::new_bool(value)));
-    Context::from_pairs(pairs).map_err(|error| error.to_string())
 }
 
 /// A step of Marsaglia's xorshift64: the differential run must be the same at every start.

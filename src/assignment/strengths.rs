@@ -166,7 +166,7 @@ fn strength(policies: &SitePolicies, role: RoleIx, action: ActionIx, payer: bool
                 }
                 let circumstances = Circumstances { confirmed, granted_by_payer: payer, ..Circumstances::favourable() };
                 let facts = Facts { mode, flags, circumstances };
-                let slice = policies.slice((Kind::User, "p"), "s", action, &[role], &facts);
+                let slice = policies.slice(Kind::User, action, &[role], &facts);
                 if evaluate(bundle, &slice)?.allowed {
                     most = strength;
                 }

@@ -146,9 +146,8 @@ impl Asker<'_> {
     }
     fn standing<'a>(&'a self, asked: &'a Asked) -> Standing<'a> {
         let directory = self.world.directory_of(self.fixture);
-        let site = self.fixture.site.id.as_str();
         let step_up_s = super::suite::STEP_UP_S;
-        Standing::of(self.policies, self.row, directory, site, self.principal, asked, self.world.now, step_up_s)
+        Standing::of(self.policies, self.row, directory, self.principal, asked, self.world.now, step_up_s)
     }
     /// Whether it is allowed, and if so, whether somebody is told.
     fn ask(&self, action: ActionIx, asked: &Asked) -> Result<Option<bool>, Fault> {

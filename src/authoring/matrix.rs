@@ -293,7 +293,7 @@ fn code(
 ) -> Result<SmolStr, Fault> {
     let bundle = policies.bundle();
     let ask = |roles: &[RoleIx], circumstances| {
-        evaluate(bundle, &policies.slice((column.kind, "p"), "s", action, roles, &Facts { mode, flags, circumstances }))
+        evaluate(bundle, &policies.slice(column.kind, action, roles, &Facts { mode, flags, circumstances }))
     };
     if !ask(&[role], Circumstances::favourable())?.allowed {
         let [acceptor, initiator] = policies.given().parties();

@@ -155,7 +155,7 @@ impl Check {
         let row = SiteRow::of(site, policies);
         let asked = self.asked(now);
         let step_up_s = i64::try_from(config.timers.step_up.as_secs()).unwrap_or(i64::MAX);
-        let standing = Standing::of(policies, &row, directory, site.id.as_str(), &self.subject, &asked, now, step_up_s);
+        let standing = Standing::of(policies, &row, directory, &self.subject, &asked, now, step_up_s);
         standing.decide(action).map_err(|fault| Stop::failed(format!("the policies could not be evaluated: {fault}")))
     }
 

@@ -1,8 +1,8 @@
-//! May they? One request against one bundle: the only caller of Cedar's authorizer.
+//! May they? One request against one bundle: the only caller of Cedar's authorizer and evaluator.
 //!
-//! [`evaluate`] answers from the index, [`evaluate_plainly`] from the whole policy set; they are equal, and the second
-//! is the definition of the first. Both refuse ([`Fault`]) when Cedar reports an evaluation error: Cedar itself skips a
-//! policy that errs, and a skipped forbid is a permission nobody wrote.
+//! [`evaluate`] answers from the index, condition by condition with Cedar's evaluator; [`evaluate_plainly`] asks Cedar's
+//! authorizer about the whole policy set. They are equal, and the second is the definition of the first. Both refuse
+//! ([`Fault`]) when a policy errs: Cedar's authorizer skips it, and a skipped forbid is a permission nobody wrote.
 //!
 //! A [`Slice`] holds all that policies may read: the principal with the roles it holds here, the resource, the action
 //! closed over its groups, and the context. Bundles are validated at slice level 1, so nothing else can be reached.
@@ -12,12 +12,17 @@ mod reason;
 mod slice;
 
 pub use reason::{Restore, why_denied};
-pub use slice::{Slice, entity, entity_uid};
+pub use slice::{Part, Roles, Slice, entity_uid};
 
-use cedar_policy::{Authorizer, Decision, Entities, PolicySet, Request};
+use cedar_policy::{Authorizer, Decision, Entities, Request};
+use cedar_policy_core::{
+    ast::{Literal, SlotEnv, ValueKind},
+    evaluator::Evaluator,
+    extensions::Extensions,
+};
 use smol_str::SmolStr;
 
-use crate::policy::{Bundle, Effect, PolicyMeta};
+use crate::policy::{Bundle, Effect, PolicyMeta, Rule};
 
 /// What the policies say, and which of them said it.
 #[derive(Debug, Clone)]
@@ -47,22 +52,42 @@ pub enum Fault {
 pub fn evaluate<'a>(bundle: &'a Bundle, slice: &Slice) -> Result<Evaluation<'a>, Fault> {
     let bucket = bundle.bucket(slice.action).ok_or(Fault::Missing("the action is not of this bundle"))?;
     let (request, entities) = slice.prepare(bundle)?;
+    let evaluator = Evaluator::new(request, &entities, Extensions::all_available());
     let mut determining = Vec::new();
-    if let Some(forbids) = &bucket.forbids {
-        collect(bundle, &request, forbids, &entities, &mut determining)?;
-        if !determining.is_empty() {
-            return Ok(settle(false, determining));
-        }
+    collect(bundle, &evaluator, &bucket.forbids, &mut determining)?;
+    if !determining.is_empty() {
+        return Ok(settle(false, determining));
     }
-    if let Some(permits) = &bucket.unscoped {
-        collect(bundle, &request, permits, &entities, &mut determining)?;
-    }
+    collect(bundle, &evaluator, &bucket.unscoped, &mut determining)?;
     for role in &slice.roles {
         if let Some(permits) = bucket.by_role.get(role) {
-            collect(bundle, &request, permits, &entities, &mut determining)?;
+            collect(bundle, &evaluator, permits, &mut determining)?;
         }
     }
     Ok(settle(!determining.is_empty(), determining))
+}
+
+/// Adds the policies whose condition holds.
+fn collect<'a>(
+    bundle: &'a Bundle,
+    evaluator: &Evaluator<'_>,
+    rules: &[Rule],
+    determining: &mut Vec<&'a PolicyMeta>,
+) -> Result<(), Fault> {
+    // Templates are refused when a bundle is built, so no policy has slots.
+    let slots = SlotEnv::new();
+    for rule in rules {
+        let policy = bundle.policies().get(rule.policy).ok_or(Fault::Missing("a policy is not of this bundle"))?;
+        let failed = |what: &dyn std::fmt::Display| Fault::Evaluation(format!("policy `{}`: {what}", policy.id));
+        #[expect(clippy::disallowed_methods, reason = "this is the one place that evaluates")]
+        let value = evaluator.interpret(&rule.condition, &slots).map_err(|error| failed(&error))?;
+        match value.value_kind() {
+            ValueKind::Lit(Literal::Bool(true)) => determining.push(policy),
+            ValueKind::Lit(Literal::Bool(false)) => {}
+            _ => return Err(failed(&"its condition is not a boolean")),
+        }
+    }
+    Ok(())
 }
 
 /// Decides from every policy of the bundle: the definition that [`evaluate`] must equal.
@@ -71,28 +96,14 @@ pub fn evaluate<'a>(bundle: &'a Bundle, slice: &Slice) -> Result<Evaluation<'a>,
 /// [`Fault`] when a policy errs or the slice is of another bundle.
 pub fn evaluate_plainly<'a>(bundle: &'a Bundle, slice: &Slice) -> Result<Evaluation<'a>, Fault> {
     let (request, entities) = slice.prepare(bundle)?;
-    let mut determining = Vec::new();
-    let allowed = collect(bundle, &request, &bundle.all, &entities, &mut determining)?;
-    Ok(settle(allowed, determining))
-}
-
-/// Runs Cedar on one set and adds the policies that determined the answer.
-fn collect<'a>(
-    bundle: &'a Bundle,
-    request: &Request,
-    set: &PolicySet,
-    entities: &Entities,
-    determining: &mut Vec<&'a PolicyMeta>,
-) -> Result<bool, Fault> {
     #[expect(clippy::disallowed_methods, reason = "this is the one place that evaluates")]
-    let response = Authorizer::new().is_authorized(request, set, entities);
+    let response = Authorizer::new().is_authorized(&Request::from(request), &bundle.all, &Entities::from(entities));
     if let Some(error) = response.diagnostics().errors().next() {
         return Err(Fault::Evaluation(error.to_string()));
     }
-    for id in response.diagnostics().reason() {
-        determining.push(bundle.policy(id).ok_or(Fault::Missing("a policy is not of this bundle"))?);
-    }
-    Ok(response.decision() == Decision::Allow)
+    let known = |id| bundle.policy(id).ok_or(Fault::Missing("a policy is not of this bundle"));
+    let determining = response.diagnostics().reason().map(known).collect::<Result<_, _>>()?;
+    Ok(settle(response.decision() == Decision::Allow, determining))
 }
 
 fn settle(allowed: bool, mut determining: Vec<&PolicyMeta>) -> Evaluation<'_> {

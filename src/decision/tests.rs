@@ -1,7 +1,6 @@
 //! A fault is not a decision: when a policy errs, nothing is allowed and nothing is denied.
 
-use cedar_policy::Context;
-use cedar_policy_core::ast;
+use cedar_policy_core::ast::{self, Context};
 
 use super::*;
 use crate::policy::{Domain, Source};
@@ -48,10 +47,10 @@ fn slice(bundle: &Bundle, role: &str, attributes: &[(&'static str, bool)]) -> Sl
         .map(|(name, value)| (SmolStr::new_static(name), ast::Value::from(*value)))
         .collect::<Vec<_>>();
     Slice {
-        principal: entity(entity_uid(&entity_type("Doors::Person"), "p"), [role_uid], []),
-        roles: vec![bundle.role(role).unwrap()],
+        principal: Part::new(&entity_uid(&entity_type("Doors::Person"), "p"), [ast::EntityUID::clone(&role_uid)], []),
+        roles: [bundle.role(role).unwrap()].into_iter().collect(),
         action: bundle.action("Enter").unwrap(),
-        resource: entity(entity_uid(&entity_type("Doors::Door"), "d"), [], attributes),
+        resource: Part::new(&entity_uid(&entity_type("Doors::Door"), "d"), [], attributes),
         context: Context::empty(),
     }
 }

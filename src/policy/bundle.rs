@@ -6,8 +6,9 @@ use std::{
 };
 
 use cedar_policy::{
-    ActionConstraint, Policy, PolicyId, PolicySet, PrincipalConstraint, Schema, ValidationMode, Validator,
+    ActionConstraint, EntityUid, Policy, PolicyId, PolicySet, PrincipalConstraint, Schema, ValidationMode, Validator,
 };
+use cedar_policy_core::ast;
 use sha2::{Digest, Sha256};
 use smol_str::SmolStr;
 
@@ -139,6 +140,10 @@ impl Bundle {
     pub fn role_name(&self, role: RoleIx) -> &str {
         self.vocabulary.roles.get(usize::from(role.0)).map_or("", |role| role.name.as_str())
     }
+    /// The entity of a role.
+    pub(crate) fn role_uid(&self, role: RoleIx) -> Option<ast::EntityUID> {
+        self.vocabulary.roles.get(usize::from(role.0)).map(|role| ast::EntityUID::clone(role.uid.as_ref()))
+    }
     /// The policies that can bear on an action, by role.
     #[must_use]
     pub fn bucket(&self, action: ActionIx) -> Option<&Bucket> {
@@ -227,15 +232,16 @@ pub(super) fn scope(policy: &Policy, vocabulary: &Vocabulary) -> Result<(Option<
             return Err("the scope's principal must be `principal` or `principal in` a role".to_owned());
         }
     };
+    let is = |action: &Action, uid: &EntityUid| *action.uid == *AsRef::<ast::EntityUID>::as_ref(uid);
     let constraint = policy.action_constraint();
     let actions = (0..=u16::MAX)
         .map(ActionIx)
         .zip(&vocabulary.actions)
         .filter(|(_, action)| match &constraint {
             ActionConstraint::Any => true,
-            ActionConstraint::Eq(uid) => action.uid == *uid,
+            ActionConstraint::Eq(uid) => is(action, uid),
             ActionConstraint::In(uids) => {
-                uids.iter().any(|uid| action.uid == *uid || action.groups.contains(uid.id().unescaped()))
+                uids.iter().any(|uid| is(action, uid) || action.groups.contains(uid.id().unescaped()))
             }
         })
         .map(|(n, _)| n)

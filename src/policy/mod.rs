@@ -17,6 +17,7 @@ mod schema;
 pub use bundle::{Bundle, Effect, PolicyMeta};
 pub use error::{Problem, Problems};
 pub use index::Bucket;
+pub(crate) use index::Rule;
 pub use schema::{Action, ActionIx, Role, RoleIx};
 
 /// One file of a bundle.

@@ -27,7 +27,7 @@ pub struct Action {
     pub name: SmolStr,
     /// Names of the groups it is in, directly or through another group.
     pub groups: BTreeSet<SmolStr>,
-    pub(crate) uid: EntityUid,
+    pub(crate) uid: Arc<ast::EntityUID>,
     /// The entity, closed over its groups. Only ever taken from the schema: a hand-made one that forgot a group would
     /// make forbids on that group silently stop.
     pub(crate) entity: Arc<ast::Entity>,
@@ -83,7 +83,7 @@ impl Vocabulary {
             actions.push(Action {
                 name: SmolStr::new(uid.id().unescaped()),
                 groups,
-                uid: uid.clone(),
+                uid: Arc::new(entity.uid().clone()),
                 entity: Arc::new(entity.clone()),
             });
         }

@@ -25,7 +25,7 @@ fn facts() -> impl Strategy<Value = Facts> {
     })
 }
 fn allowed(policies: &SitePolicies, roles: &[RoleIx], action: ActionIx, facts: &Facts) -> bool {
-    evaluate(policies.bundle(), &policies.slice((Kind::User, "p"), "s", action, roles, facts)).unwrap().allowed
+    evaluate(policies.bundle(), &policies.slice(Kind::User, action, roles, facts)).unwrap().allowed
 }
 fn named(role: &str) -> RoleIx {
     SHIPPED.bundle().role(role).unwrap()
@@ -71,7 +71,7 @@ fn index_is(indexed: &SitePolicies, plain: &SitePolicies, action: ActionIx, fact
     indexed.bundle().roles().all(|(role, _)| {
         [vec![role], vec![role.min(second), role.max(second)]].iter_mut().all(|roles| {
             roles.dedup();
-            let slice = indexed.slice((Kind::User, "p"), "s", action, roles, facts);
+            let slice = indexed.slice(Kind::User, action, roles, facts);
             let (a, b) =
                 (evaluate(indexed.bundle(), &slice).unwrap(), evaluate_plainly(plain.bundle(), &slice).unwrap());
             let ids = |evaluation: &Evaluation<'_>| {

@@ -45,8 +45,7 @@ pub(super) fn run(
             for principal in &test.principals {
                 let asked = test.with.asked(principal, test.now);
                 let directory = suite.world.directory_of(fixture);
-                let id = fixture.site.id.as_str();
-                let standing = Standing::of(policies, &row, directory, id, principal, &asked, test.now, STEP_UP_S);
+                let standing = Standing::of(policies, &row, directory, principal, &asked, test.now, STEP_UP_S);
                 for action in &test.actions {
                     report.questions += 1;
                     let question = Question { suite, test, fixture, principal, site: *n, action: *action };

@@ -24,7 +24,7 @@ fn ask<T>(question: &str, with: &str, answer: impl Fn(&Standing<'_>, crate::poli
     };
     let row = SiteRow::of(&fixture.site, &SHIPPED);
     let directory = world.directory_of(fixture);
-    let standing = Standing::of(&SHIPPED, &row, directory, site, &principal, &asked, world.now, 600);
+    let standing = Standing::of(&SHIPPED, &row, directory, &principal, &asked, world.now, 600);
     answer(&standing, SHIPPED.bundle().action(action).unwrap_or_else(|| panic!("{action}")))
 }
 
