@@ -102,9 +102,7 @@ fn what_time_does_waits_for_room() {
     until("the partner's rights have ended", || {
         (!http.may("user:dana", "ViewSite", "bakery", &json!({}))).then_some(())
     });
-    until("the worker has failed to write that", || {
-        server.log().contains("timers could not be committed").then_some(())
-    });
+    until("the worker has failed to write that", || server.log().contains("could not be committed").then_some(()));
     assert_eq!(http.get("/v1/sites/bakery").ok().json()["mode"], "partner_managed");
     assert!(limit(&server, "unlimited"));
     until("it is written", || (http.get("/v1/sites/bakery").ok().json()["mode"] == "self_managed").then_some(()));

@@ -4,6 +4,7 @@
 //! off, a request whose answer is never read because the server is shot in the meantime.
 
 use std::{
+    fmt::Write as _,
     io::{self, BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpStream},
     time::Duration,
@@ -12,7 +13,7 @@ use std::{
 use serde_json::{Value, json};
 
 /// Longer than anything that works takes; a server that hangs fails its test instead of the whole run.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What came back.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,10 +87,10 @@ impl Call {
     pub fn bytes(&self) -> Vec<u8> {
         let mut head = format!("{} {} HTTP/1.1\r\nhost: localhost\r\n", self.method, self.path);
         for (name, value) in &self.headers {
-            head.push_str(&format!("{name}: {value}\r\n"));
+            write!(head, "{name}: {value}\r\n").unwrap();
         }
         if let Some(body) = &self.body {
-            head.push_str(&format!("content-length: {}\r\n", body.len()));
+            write!(head, "content-length: {}\r\n", body.len()).unwrap();
         }
         head.push_str("\r\n");
         let mut bytes = head.into_bytes();
@@ -137,13 +138,6 @@ impl Connection {
         answer.body.resize(length, 0);
         self.0.read_exact(&mut answer.body)?;
         Ok(answer)
-    }
-    /// Whether the server has closed its side.
-    pub fn is_over(&mut self) -> bool {
-        match self.0.fill_buf() {
-            Ok(rest) => rest.is_empty(),
-            Err(_) => true,
-        }
     }
     fn line(&mut self) -> io::Result<String> {
         let mut line = String::new();
@@ -253,14 +247,6 @@ impl Client {
     pub fn digest(&mut self, handover: &str, audience: &str) -> String {
         let text = self.get(&format!("/v1/handovers/{handover}/explanation?audience={audience}")).ok().json();
         text["digest"].as_str().unwrap().to_owned()
-    }
-    /// Accepts an offer as its acceptor does: reads the text, then names its digest.
-    #[track_caller]
-    pub fn accept(&mut self, site: &str, key: &str, actor: &str, handover: &str, audience: &str) -> Answer {
-        let digest = self.digest(handover, audience);
-        let body = json!({"actor": actor, "auth_time": now_s(), "command": "accept_handover", "handover": handover,
-            "explanation_digest": digest});
-        self.command(site, key, &body)
     }
     /// The last revision of the installation, from the change feed alone: the pages after `from` to their end.
     #[track_caller]

@@ -1,8 +1,8 @@
 //! SIGKILL at any moment: what was acknowledged is there, what was in flight happened once or not at all.
 //!
 //! A client sends commands that each change the site in a known way. At some moment after a command was sent (nothing
-//! read of its answer yet) the server is shot; the moment is drawn over one and a half times what a command takes, so
-//! that parsing, deciding, writing, syncing and answering are all hit. After the restart the site must be exactly as
+//! read of its answer yet) the server is shot; the moment is drawn over the time that a command takes, so that parsing,
+//! deciding, writing, syncing and answering are all hit. After the restart the site must be exactly as
 //! last acknowledged, or that with the one command applied; the same key sent again must give one effect and one reply.
 //!
 //! The policies are a folder of these tests' own, with the twelve actions that commands ask about. A start checks
@@ -229,7 +229,7 @@ fn shoot(seed: u64) {
         let body = next(&mut http, &mut chance, &known);
         keys += 1;
         let call = transition("bakery", &format!("k{keys}"), &body);
-        let span = u64::try_from(typical.as_micros()).unwrap() * 3 / 2;
+        let span = u64::try_from(typical.as_micros()).unwrap();
         let moment = Duration::from_micros(chance.below(span));
         let mut in_flight = http.send(&call).unwrap();
         let sent = Instant::now();

@@ -1,8 +1,9 @@
-//! The program as its callers meet it: the real binary, over real HTTP, killed, starved and fed with nonsense.
+//! The program as its callers meet it: the real binary on its command line and over real HTTP, killed, starved and fed
+//! with nonsense.
 //!
 //! One test binary; each module is one topic and starts its own servers on free ports and fresh folders, so that tests
 //! run side by side. Nothing here looks inside the program: what is compared is what a caller could read. Tests wait for
-//! conditions, never for a while; every random run prints its seed when it fails, and `MANDATE_TEST_SEED` repeats it.
+//! conditions, never for a while; every random run prints its seed when it fails, and `TEST_SEED` repeats it.
 //!
 //! A check that could pass by accident has a control beside it that must fail.
 
@@ -19,10 +20,10 @@ mod bad_input;
 mod cli;
 mod disk;
 mod exchange;
-mod harness;
 mod http;
 mod kill;
 mod matrix;
+mod program;
 mod seeded;
 mod server;
 mod suspension;

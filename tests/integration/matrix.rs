@@ -31,11 +31,14 @@ const ROLES: [(&str, &str); 9] = [
     ("viewer", "Viewer"),
 ];
 
+/// The code of each action for each column.
+type Cells = BTreeMap<(String, String), String>;
+
 /// The specification: the actions in order, the columns, and the code of each cell.
 struct Table {
     actions: Vec<String>,
     columns: Vec<String>,
-    cells: BTreeMap<(String, String), String>,
+    cells: Cells,
 }
 
 fn specification() -> Table {
@@ -228,7 +231,7 @@ fn code(http: &mut Client, probe: &Probe, action: &str, state: &str) -> String {
 }
 
 /// The whole table as the service answers it, and the state in which each action was asked about.
-fn asked(http: &mut Client, table: &Table) -> (BTreeMap<(String, String), String>, BTreeMap<String, &'static str>) {
+fn asked(http: &mut Client, table: &Table) -> (Cells, BTreeMap<String, &'static str>) {
     let mut cells = BTreeMap::new();
     let mut states = BTreeMap::new();
     for action in &table.actions {
@@ -257,7 +260,7 @@ fn asked(http: &mut Client, table: &Table) -> (BTreeMap<(String, String), String
 }
 
 /// `action for column: specified → answered`, where they differ.
-fn differences(table: &Table, answered: &BTreeMap<(String, String), String>) -> Vec<String> {
+fn differences(table: &Table, answered: &Cells) -> Vec<String> {
     table
         .cells
         .iter()

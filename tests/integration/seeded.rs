@@ -1,4 +1,4 @@
-//! Chance that can be repeated: SplitMix64 from a seed that every failure prints.
+//! Chance that can be repeated: `SplitMix64` from a seed that every failure prints.
 //!
 //! The variables that steer runs begin with `TEST_`, not with `MANDATE_`, which the program would take for settings.
 

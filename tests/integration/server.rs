@@ -1,14 +1,13 @@
 //! An installation in a folder of its own, and the server that runs on it.
 //!
-//! The binary is the one that cargo built for these tests. It runs in the installation's folder, so that it finds no
-//! `./policies` and uses the copies compiled in, on ports that the system chose and its log names. Settings come from
-//! this harness only: whatever `MANDATE_…` the surroundings have is taken away.
+//! The program runs in the installation's folder, so that it finds no `./policies` and uses the copies compiled in, on
+//! ports that the system chose and its log names.
 
 use std::{
     io::{BufRead, BufReader},
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Output, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex},
     thread,
     time::{Duration, Instant},
@@ -17,10 +16,13 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::http::Client;
+use crate::{
+    http::Client,
+    program::{Run, program},
+};
 
 /// Longer than any condition takes to come true on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// Between two looks at a condition.
 const LOOK: Duration = Duration::from_millis(5);
 
@@ -78,28 +80,29 @@ impl Installation {
         self.folder().join("data/mandate.db")
     }
 
-    fn program(&self, wrapper: &[String], arguments: &[&str]) -> Command {
-        let binary = env!("CARGO_BIN_EXE_mandate");
+    /// The program under this installation's settings.
+    fn program(&self, wrapper: &[String]) -> Command {
+        let plain = program(self.folder());
         let mut command = match wrapper {
-            [] => Command::new(binary),
+            [] => plain,
             [first, rest @ ..] => {
                 let mut command = Command::new(first);
-                command.args(rest).arg(binary);
+                command.args(rest).arg(plain.get_program()).current_dir(self.folder());
+                for (name, value) in plain.get_envs() {
+                    match value {
+                        Some(value) => command.env(name, value),
+                        None => command.env_remove(name),
+                    };
+                }
                 command
             }
         };
-        for (name, _) in std::env::vars_os() {
-            if name.to_str().is_some_and(|name| name.starts_with("MANDATE_")) {
-                command.env_remove(name);
-            }
-        }
-        command.args(arguments).current_dir(self.folder()).stdin(Stdio::null());
-        command.envs(self.settings.iter().map(|(name, value)| (name, value)));
+        command.envs(self.settings.iter().map(|(name, value)| (name, value))).stdin(Stdio::null());
         command
     }
     /// Runs the command line to its end.
-    pub fn run(&self, arguments: &[&str]) -> Output {
-        self.program(&[], arguments).output().unwrap()
+    pub fn run(&self, words: &[&str]) -> Run {
+        Run::of(&self.program(&[]).args(words).output().unwrap())
     }
     /// Imports records, one a line.
     #[track_caller]
@@ -108,19 +111,14 @@ impl Installation {
         let file = self.folder().join("import.jsonl");
         std::fs::write(&file, lines).unwrap();
         let done = self.run(&["import", file.to_str().unwrap()]);
-        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        assert_eq!(done.code, Some(0), "{}", done.err);
     }
     /// Checks the audit log and answers what the check says.
     #[track_caller]
     pub fn verify_audit(&self) -> String {
         let done = self.run(&["audit", "verify"]);
-        let said = String::from_utf8_lossy(&done.stdout).into_owned();
-        assert!(
-            done.status.success() && said.starts_with("whole: "),
-            "{said}{}",
-            String::from_utf8_lossy(&done.stderr)
-        );
-        said
+        assert!(done.code == Some(0) && done.out.starts_with("whole: "), "{done:?}");
+        done.out
     }
 
     #[track_caller]
@@ -130,7 +128,8 @@ impl Installation {
     }
     /// Starts a server and waits until it says that it serves.
     pub fn try_start(&self) -> Result<Server, NotStarted> {
-        let mut command = self.program(&self.wrapper, &["serve"]);
+        let mut command = self.program(&self.wrapper);
+        command.arg("serve");
         for (name, value) in [("MANDATE_LISTEN", "127.0.0.1:0"), ("MANDATE_ADMIN_LISTEN", "127.0.0.1:0")] {
             command.env(name, value);
         }
@@ -182,6 +181,9 @@ impl Server {
     pub fn address(&self) -> SocketAddr {
         self.control
     }
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin
+    }
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
@@ -201,6 +203,12 @@ impl Server {
         if let Some(reader) = self.reader.take() {
             reader.join().unwrap();
         }
+    }
+    /// SIGTERM, and waits for the end; its exit code.
+    pub fn stop(&mut self) -> Option<i32> {
+        let asked = Command::new("kill").args(["-TERM", &self.pid().to_string()]).status().unwrap();
+        assert!(asked.success());
+        self.child.wait().unwrap().code()
     }
     /// Whether the process still runs.
     pub fn is_alive(&mut self) -> bool {

@@ -60,7 +60,7 @@ fn now() -> i64 {
 
 fn kinds(http: &mut Client, site: &str) -> Vec<String> {
     let events = http.get(&format!("/v1/sites/{site}/audit?limit=1000")).ok().json();
-    events["items"].as_array().unwrap().iter().map(|event| event["kind"].as_str().unwrap().to_owned()).collect()
+    events["items"].as_array().unwrap().iter().map(|event| event["type"].as_str().unwrap().to_owned()).collect()
 }
 
 fn count(http: &mut Client, site: &str, kind: &str) -> usize {
@@ -163,7 +163,7 @@ fn written_once(http: &mut Client, due: i64) {
     assert!(http.may("user:maria", "UpgradePlan", "bakery", &json!({})));
     let events = http.get("/v1/sites/bakery/audit?limit=1000").ok().json();
     let events: Vec<&Value> =
-        events["items"].as_array().unwrap().iter().filter(|event| event["kind"] == "SiteReturned").collect();
+        events["items"].as_array().unwrap().iter().filter(|event| event["type"] == "SiteReturned").collect();
     assert_eq!(events.len(), 1, "{events:?}");
     assert_eq!(micros(&events[0]["data"]["at"]), due, "as of the deadline");
 }
