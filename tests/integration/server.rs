@@ -107,9 +107,9 @@ impl Installation {
     /// Imports records, one a line.
     #[track_caller]
     pub fn import(&self, records: &[Value]) {
-        let lines: String = records.iter().map(|record| format!("{record}\n")).collect();
+        let lines: Vec<String> = records.iter().map(Value::to_string).collect();
         let file = self.folder().join("import.jsonl");
-        std::fs::write(&file, lines).unwrap();
+        std::fs::write(&file, lines.join("\n")).unwrap();
         let done = self.run(&["import", file.to_str().unwrap()]);
         assert_eq!(done.code, Some(0), "{}", done.err);
     }

@@ -280,6 +280,7 @@ impl Walk {
     }
 
     /// A command for this site: its body, and whether what it carries is what the walk was shown just now.
+    #[expect(clippy::too_many_lines, reason = "one arm for each command")]
     fn command(&mut self, site: &str) -> (Value, bool) {
         let now = facts(&self.sites[site]);
         let seats: Vec<String> =
