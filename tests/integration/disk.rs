@@ -105,7 +105,9 @@ fn what_time_does_waits_for_room() {
     until("the worker has failed to write that", || server.log().contains("could not be committed").then_some(()));
     assert_eq!(http.get("/v1/sites/bakery").ok().json()["mode"], "partner_managed");
     assert!(limit(&server, "unlimited"));
+    let room = std::time::Instant::now();
     until("it is written", || (http.get("/v1/sites/bakery").ok().json()["mode"] == "self_managed").then_some(()));
+    assert!(room.elapsed().as_secs() < 15, "tried again only {:?} after there was room", room.elapsed());
     installation.verify_audit();
 }
 
