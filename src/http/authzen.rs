@@ -1,4 +1,4 @@
-//! What does an AuthZEN caller ask? The members of the *Authorization API 1.0*, from the strictly read [`Value`].
+//! What does an AuthZEN caller ask? The members of the *Authorization API 1.0*, from the strictly read [`Json`].
 //!
 //! Only the shape is judged here: a known member that is missing or of another JSON type is `400 invalid_request`, an
 //! unknown member is ignored, `properties: null` and `context: null` are absent. What the words mean is judged by the
@@ -7,52 +7,52 @@
 //! Read by hand, not by serde: derived structs answer for arrays, and their errors do not name the member.
 //! `subject` and `principal` are the same thing on the two sides of this module.
 
-use serde_json::{Map, Value};
+use std::borrow::Cow;
 
-use super::{json, problem::Problem};
-
-/// The members of a JSON object.
-pub type Members = Map<String, Value>;
+use super::{
+    json::{Json, Members},
+    problem::Problem,
+};
 
 /// A subject or a resource: `{"type","id","properties"?}`.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Entity {
+pub struct Entity<'a> {
     /// For example `user` or `site`.
-    pub kind: String,
+    pub kind: Cow<'a, str>,
     /// Unique within its type.
-    pub id: String,
+    pub id: Cow<'a, str>,
     /// What the caller says about it; empty when absent.
-    pub properties: Members,
+    pub properties: Members<'a>,
 }
 
 /// An action: `{"name","properties"?}`.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Action {
+pub struct Action<'a> {
     /// For example `PublishSite`.
-    pub name: String,
+    pub name: Cow<'a, str>,
     /// What the caller says about it; empty when absent.
-    pub properties: Members,
+    pub properties: Members<'a>,
 }
 
 /// One question: `POST /access/v1/evaluation`.
 #[derive(Debug, Clone, PartialEq)]
-pub struct EvaluationRequest {
+pub struct EvaluationRequest<'a> {
     /// Who asks to act: the principal.
-    pub subject: Entity,
+    pub subject: Entity<'a>,
     /// What they would do.
-    pub action: Action,
+    pub action: Action<'a>,
     /// To what.
-    pub resource: Entity,
+    pub resource: Entity<'a>,
     /// The circumstances; empty when absent.
-    pub context: Members,
+    pub context: Members<'a>,
 }
 
-impl EvaluationRequest {
+impl<'a> EvaluationRequest<'a> {
     /// Reads a question.
     ///
     /// # Errors
     /// `400 invalid_request` that names the member.
-    pub fn from_value(body: Value) -> Result<Self, Problem> {
+    pub fn from_json(body: Json<'a>) -> Result<Self, Problem> {
         let mut body = object(body, "the body")?;
         Ok(Self {
             subject: Entity::take(&mut body, "subject")?,
@@ -63,12 +63,12 @@ impl EvaluationRequest {
     }
 }
 
-impl Entity {
+impl<'a> Entity<'a> {
     /// Takes the entity `name` out of `body`.
     ///
     /// # Errors
     /// `400 invalid_request` that names the member.
-    pub fn take(body: &mut Members, name: &str) -> Result<Self, Problem> {
+    pub fn take(body: &mut Members<'a>, name: &str) -> Result<Self, Problem> {
         let mut entity = required(body, name)?;
         Ok(Self {
             kind: text(&mut entity, name, "type")?,
@@ -78,47 +78,51 @@ impl Entity {
     }
 }
 
-impl Action {
+impl<'a> Action<'a> {
     /// Takes the action `name` out of `body`.
     ///
     /// # Errors
     /// `400 invalid_request` that names the member.
-    pub fn take(body: &mut Members, name: &str) -> Result<Self, Problem> {
+    pub fn take(body: &mut Members<'a>, name: &str) -> Result<Self, Problem> {
         let mut action = required(body, name)?;
         Ok(Self { name: text(&mut action, name, "name")?, properties: properties(&mut action, name)? })
     }
 }
 
-fn required(body: &mut Members, name: &str) -> Result<Members, Problem> {
-    match body.swap_remove(name) {
+fn required<'a>(body: &mut Members<'a>, name: &str) -> Result<Members<'a>, Problem> {
+    match body.take(name) {
         Some(value) => object(value, &format_args!("`{name}`")),
         None => Err(invalid(format!("`{name}` is missing"))),
     }
 }
 
-fn text(object: &mut Members, parent: &str, name: &str) -> Result<String, Problem> {
-    match object.swap_remove(name) {
-        Some(Value::String(text)) => Ok(text),
-        Some(other) => Err(invalid(format!("`{parent}.{name}` must be a string, not {}", json::kind(&other)))),
+fn text<'a>(object: &mut Members<'a>, parent: &str, name: &str) -> Result<Cow<'a, str>, Problem> {
+    match object.take(name) {
+        Some(Json::Text(text)) => Ok(text),
+        Some(other) => Err(invalid(format!("`{parent}.{name}` must be a string, not {}", other.kind()))),
         None => Err(invalid(format!("`{parent}.{name}` is missing"))),
     }
 }
 
-fn properties(object: &mut Members, parent: &str) -> Result<Members, Problem> {
+fn properties<'a>(object: &mut Members<'a>, parent: &str) -> Result<Members<'a>, Problem> {
     optional(object, "properties", &format_args!("{parent}.properties"))
 }
 
-fn optional(body: &mut Members, name: &str, path: &(impl std::fmt::Display + ?Sized)) -> Result<Members, Problem> {
-    match body.swap_remove(name) {
-        None | Some(Value::Null) => Ok(Members::new()),
+fn optional<'a>(
+    body: &mut Members<'a>,
+    name: &str,
+    path: &(impl std::fmt::Display + ?Sized),
+) -> Result<Members<'a>, Problem> {
+    match body.take(name) {
+        None | Some(Json::Null) => Ok(Members::default()),
         Some(value) => object(value, &format_args!("`{path}`")),
     }
 }
 
-fn object(value: Value, path: &(impl std::fmt::Display + ?Sized)) -> Result<Members, Problem> {
+fn object<'a>(value: Json<'a>, path: &(impl std::fmt::Display + ?Sized)) -> Result<Members<'a>, Problem> {
     match value {
-        Value::Object(members) => Ok(members),
-        other => Err(invalid(format!("{path} must be an object, not {}", json::kind(&other)))),
+        Json::Object(members) => Ok(members),
+        other => Err(invalid(format!("{path} must be an object, not {}", other.kind()))),
     }
 }
 
@@ -128,9 +132,17 @@ fn invalid(detail: String) -> Problem {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
+    use crate::http::json;
+
+    fn question(text: &str) -> Result<EvaluationRequest<'_>, Problem> {
+        EvaluationRequest::from_json(json::parse(text.as_bytes()).unwrap())
+    }
+    fn member(members: &Members<'_>, name: &str) -> Value {
+        members.get(name).unwrap().clone().into()
+    }
 
     fn whole() -> Value {
         json!({
@@ -143,13 +155,14 @@ mod tests {
 
     #[test]
     fn a_whole_question() {
-        let question = EvaluationRequest::from_value(whole()).unwrap();
-        assert_eq!((question.subject.kind.as_str(), question.subject.id.as_str()), ("user", "maria"));
-        assert_eq!(question.subject.properties["a"], json!([null, 1.5]));
+        let text = whole().to_string();
+        let question = question(&text).unwrap();
+        assert_eq!((&*question.subject.kind, &*question.subject.id), ("user", "maria"));
+        assert_eq!(member(&question.subject.properties, "a"), json!([null, 1.5]));
         assert_eq!(question.action.name, "PublishSite");
-        assert_eq!(question.action.properties["soft"], json!(true));
-        assert_eq!((question.resource.kind.as_str(), question.resource.id.as_str()), ("site", "bakery"));
-        assert_eq!(question.context["auth_time"], json!(1_795_440_000));
+        assert_eq!(member(&question.action.properties, "soft"), json!(true));
+        assert_eq!((&*question.resource.kind, &*question.resource.id), ("site", "bakery"));
+        assert_eq!(member(&question.context, "auth_time"), json!(1_795_440_000));
     }
 
     #[test]
@@ -164,7 +177,8 @@ mod tests {
         }
         body["action"]["type"] = json!(1);
         body["subject"]["name"] = json!([]);
-        let question = EvaluationRequest::from_value(body).unwrap();
+        let text = body.to_string();
+        let question = question(&text).unwrap();
         assert!(question.subject.properties.is_empty() && question.resource.properties.is_empty());
         assert!(question.action.properties.is_empty() && question.context.is_empty());
     }
@@ -176,7 +190,7 @@ mod tests {
             body["subject"]["type"] = json!(name);
             body["action"]["name"] = json!(name);
             body["resource"]["id"] = json!(name);
-            assert_eq!(EvaluationRequest::from_value(body).unwrap().action.name, name);
+            assert_eq!(question(&body.to_string()).unwrap().action.name, name);
         }
     }
 
@@ -187,7 +201,7 @@ mod tests {
         let wrong_objects = [json!(1), json!(1.5), json!(true), json!("x"), json!([]), json!([{}]), json!([["a", 1]])];
         let mut cases = 0;
         let mut refused = |body: Value, expected: &str| {
-            let problem = EvaluationRequest::from_value(body.clone()).unwrap_err();
+            let problem = question(&body.to_string()).unwrap_err();
             assert_eq!((problem.status().as_u16(), problem.code()), (400, "invalid_request"), "{body}");
             assert!(problem.detail().starts_with(expected), "{body}: {}", problem.detail());
             cases += 1;

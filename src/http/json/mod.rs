@@ -1,7 +1,7 @@
 //! What did the caller send? A request's body, read whole, within its limits, as JSON that can be meant one way only.
 //!
-//! Handlers call [`read`] for a [`Value`] whose members they interpret themselves (AuthZEN, which ignores unknown
-//! ones), or [`read_as`] for a struct of our own API. Everything that goes wrong is a [`Problem`]: `400` with a code
+//! Handlers call [`read`] for a [`Value`] whose members they interpret themselves, or [`read_as`] for a struct of our
+//! own API. The decision path takes the [`body`] and has it [`parse`]d in place. Everything that goes wrong is a [`Problem`]: `400` with a code
 //! (`unsupported_media_type`, `empty_body`, `invalid_json`, `duplicate_key`, `too_deep`, `invalid_body`,
 //! `incomplete_body`), `408 body_timeout` or `413 body_too_large`.
 //!
@@ -9,6 +9,7 @@
 //! limit differs by route and is configuration.
 
 mod strict;
+mod tree;
 mod typed;
 
 use axum::{
@@ -22,7 +23,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 pub use strict::MAX_DEPTH;
-pub(in crate::http) use typed::kind;
+pub use tree::{Json, Members};
 
 use super::{problem::Problem, wire::BodyTimeout};
 
@@ -30,17 +31,25 @@ use super::{problem::Problem, wire::BodyTimeout};
 /// to read the answer. A caller that announces more than this, or asks first (`Expect`), is answered at once.
 const DISCARD: usize = 1024 * 1024;
 
-/// Reads a request's body as one JSON value of at most `limit` bytes.
+/// A request's body of at most `limit` bytes, said to be JSON.
 ///
 /// # Errors
 /// See the module: `400`, `408` or `413`.
-pub async fn read(request: Request, limit: usize) -> Result<Value, Problem> {
+pub async fn body(request: Request, limit: usize) -> Result<Bytes, Problem> {
     let (head, body) = request.into_parts();
     // The body first: a connection whose request was not read to its end cannot be used again.
     let asks_first = head.headers.contains_key(header::EXPECT);
     let bytes = collect(body, limit, if asks_first { limit } else { DISCARD.max(limit) }).await?;
     require_json(&head.headers)?;
-    parse(&bytes)
+    Ok(bytes)
+}
+
+/// Reads a request's body as one JSON value of at most `limit` bytes.
+///
+/// # Errors
+/// See the module: `400`, `408` or `413`.
+pub async fn read(request: Request, limit: usize) -> Result<Value, Problem> {
+    parse(&body(request, limit).await?).map(Value::from)
 }
 
 /// Reads a request's body as a `T`, which must be a struct or a map.
@@ -55,7 +64,7 @@ pub async fn read_as<T: DeserializeOwned>(request: Request, limit: usize) -> Res
 ///
 /// # Errors
 /// `400` with the code and the place.
-pub fn parse(bytes: &[u8]) -> Result<Value, Problem> {
+pub fn parse(bytes: &[u8]) -> Result<Json<'_>, Problem> {
     strict::read(bytes).map_err(|fault| Problem::bad_request(fault.code, fault.detail))
 }
 

@@ -1,4 +1,4 @@
-//! Is this text one JSON value that means the same to everybody? One pass from text to [`Value`].
+//! Is this text one JSON value that means the same to everybody? One pass from text to [`Json`].
 //!
 //! `serde_json` alone keeps the last of two equal keys, and two readers of one body that keep different ones disagree
 //! about who asked for what; so a key that is written twice is refused at every depth. Depth itself is limited, so that
@@ -8,10 +8,12 @@
 //! Faults name their place (`subject.properties.role`) from a chain of references on the stack, which costs nothing
 //! until somebody asks. `serde_with`'s checking maps lost: they check one known map, not every depth of an unknown one.
 
-use std::{borrow::Cow, cell::Cell, fmt};
+use std::{borrow::Cow, cell::Cell, collections::HashSet, fmt};
 
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_json::{Map, Number, Value, map::Entry};
+use serde_json::Number;
+
+use super::tree::{Json, Members};
 
 /// Deepest nesting of arrays and objects; the outermost counts as one.
 pub const MAX_DEPTH: usize = 32;
@@ -24,7 +26,7 @@ pub(super) struct Fault {
 }
 
 /// Reads one JSON value that fills `bytes`.
-pub(super) fn read(bytes: &[u8]) -> Result<Value, Fault> {
+pub(super) fn read(bytes: &[u8]) -> Result<Json<'_>, Fault> {
     let text = std::str::from_utf8(bytes).map_err(|error| Fault {
         code: "invalid_json",
         detail: format!("the body is not UTF-8 from byte {} on", error.valid_up_to()).into(),
@@ -92,70 +94,108 @@ impl Node<'_> {
 }
 
 impl<'de> DeserializeSeed<'de> for Node<'_> {
-    type Value = Value;
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+    type Value = Json<'de>;
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Json<'de>, D::Error> {
         deserializer.deserialize_any(self)
     }
 }
 
 impl<'de> Visitor<'de> for Node<'_> {
-    type Value = Value;
+    type Value = Json<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a JSON value")
     }
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(Value::Bool(value))
+    fn visit_bool<E>(self, value: bool) -> Result<Json<'de>, E> {
+        Ok(Json::Bool(value))
     }
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(Value::Number(value.into()))
+    fn visit_i64<E>(self, value: i64) -> Result<Json<'de>, E> {
+        Ok(Json::Number(value.into()))
     }
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(Value::Number(value.into()))
+    fn visit_u64<E>(self, value: u64) -> Result<Json<'de>, E> {
+        Ok(Json::Number(value.into()))
     }
-    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
-        Number::from_f64(value).map(Value::Number).ok_or_else(|| E::custom("number out of range"))
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Json<'de>, E> {
+        Number::from_f64(value).map(Json::Number).ok_or_else(|| E::custom("number out of range"))
     }
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
-        Ok(Value::String(value.to_owned()))
+    fn visit_borrowed_str<E>(self, value: &'de str) -> Result<Json<'de>, E> {
+        Ok(Json::Text(Cow::Borrowed(value)))
     }
-    fn visit_string<E>(self, value: String) -> Result<Value, E> {
-        Ok(Value::String(value))
+    fn visit_str<E>(self, value: &str) -> Result<Json<'de>, E> {
+        Ok(Json::Text(Cow::Owned(value.to_owned())))
     }
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
+    fn visit_unit<E>(self) -> Result<Json<'de>, E> {
+        Ok(Json::Null)
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Json<'de>, A::Error> {
         let room = self.open()?;
         let mut array = Vec::new();
         loop {
             let place = Place::Item(self.place, array.len());
             match items.next_element_seed(Node { place: &place, room, fault: self.fault })? {
                 Some(item) => array.push(item),
-                None => return Ok(Value::Array(array)),
+                None => return Ok(Json::Array(array)),
             }
         }
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Json<'de>, A::Error> {
         let room = self.open()?;
-        let mut object = Map::new();
-        while let Some(key) = members.next_key::<String>()? {
-            match object.entry(key) {
-                Entry::Vacant(entry) => {
-                    let place = Place::Member(self.place, entry.key());
-                    let value = members.next_value_seed(Node { place: &place, room, fault: self.fault })?;
-                    entry.insert(value);
-                }
-                Entry::Occupied(entry) => {
-                    let place = Place::Member(self.place, entry.key());
-                    let detail = format!("`{place}` is written twice in one object").into();
-                    return Err(self.leave(Fault { code: "duplicate_key", detail }));
-                }
+        let mut object = Vec::new();
+        let mut seen = Seen::default();
+        while let Some(key) = members.next_key_seed(Key)? {
+            let place = Place::Member(self.place, &key);
+            if seen.before(&object, key.clone()) {
+                let detail = format!("`{place}` is written twice in one object").into();
+                return Err(self.leave(Fault { code: "duplicate_key", detail }));
             }
+            let value = members.next_value_seed(Node { place: &place, room, fault: self.fault })?;
+            object.push((key, value));
         }
-        Ok(Value::Object(object))
+        Ok(Json::Object(Members(object)))
+    }
+}
+
+/// The keys of an object so far. Small objects are compared member by member; for one that a caller filled with
+/// thousands, that would take the square of their number.
+#[derive(Default)]
+struct Seen<'de>(Option<HashSet<Cow<'de, str>>>);
+
+/// Members up to which comparing each is cheaper than hashing.
+const FEW: usize = 16;
+
+impl<'de> Seen<'de> {
+    /// Whether `key` is among `members`, which have been asked about before one by one.
+    fn before(&mut self, members: &[(Cow<'de, str>, Json<'de>)], key: Cow<'de, str>) -> bool {
+        if members.len() < FEW {
+            return members.iter().any(|(other, _)| *other == key);
+        }
+        let keys = self.0.get_or_insert_with(|| members.iter().map(|(key, _)| key.clone()).collect());
+        !keys.insert(key)
+    }
+}
+
+/// A member's name.
+struct Key;
+
+impl<'de> DeserializeSeed<'de> for Key {
+    type Value = Cow<'de, str>;
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Cow<'de, str>, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Key {
+    type Value = Cow<'de, str>;
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+    fn visit_borrowed_str<E>(self, key: &'de str) -> Result<Cow<'de, str>, E> {
+        Ok(Cow::Borrowed(key))
+    }
+    fn visit_str<E>(self, key: &str) -> Result<Cow<'de, str>, E> {
+        Ok(Cow::Owned(key.to_owned()))
     }
 }
 
@@ -164,9 +204,13 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use proptest::prelude::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
+
+    fn read(bytes: &[u8]) -> Result<Value, Fault> {
+        super::read(bytes).map(Value::from)
+    }
 
     fn fault(text: impl AsRef<[u8]>) -> (&'static str, String) {
         let fault = read(text.as_ref()).unwrap_err();
@@ -189,6 +233,21 @@ mod tests {
         assert_eq!(read(br#"{"a":{"k":1},"b":{"k":2}}"#), Ok(json!({"a":{"k":1},"b":{"k":2}})), "not the same object");
         let (_, detail) = fault(format!(r#"{{"{0}":1,"{0}":2}}"#, "ä".repeat(10_000)));
         assert!(detail.len() < 200, "a long key is cut");
+    }
+
+    #[test]
+    fn a_key_written_twice_is_refused_among_thousands_and_cheaply() {
+        let members = |count: usize| (0..count).map(|n| format!("\"k{n}\":{n}")).collect::<Vec<_>>().join(",");
+        for count in [FEW - 1, FEW, FEW + 1, 10_000] {
+            let text = format!("{{{}}}", members(count));
+            assert_eq!(read(text.as_bytes()).unwrap().as_object().map(serde_json::Map::len), Some(count));
+            for again in [0, count / 2, count - 1] {
+                let text = format!("{{{},\"k{again}\":0}}", members(count));
+                let started = Instant::now();
+                assert_eq!(fault(text).1, format!("`k{again}` is written twice in one object"), "of {count}");
+                assert!(started.elapsed() < Duration::from_millis(200), "{:?}", started.elapsed());
+            }
+        }
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub(super) fn read<T: DeserializeOwned>(value: Value) -> Result<T, String> {
 }
 
 /// A value's kind, with its article.
-pub(in crate::http) const fn kind(value: &Value) -> &'static str {
+const fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "a boolean",

@@ -16,7 +16,11 @@ use crate::{
     assignment::{Asked, Via},
     decision::Obligation,
     explanation,
-    http::{authzen::EvaluationRequest, json, problem::Problem},
+    http::{
+        authzen::EvaluationRequest,
+        json::{self, Json, Members},
+        problem::Problem,
+    },
     ids::{Principal, SiteId},
     revision::Revision,
     time::Timestamp,
@@ -93,12 +97,12 @@ struct EvaluationBody {
 ))]
 pub(super) async fn evaluation(State(service): State<Service>, request: Request) -> Result<Response, Problem> {
     fresh_enough(&service, request.headers())?;
-    let body = json::read(request, service.limits().body).await?;
-    let question = EvaluationRequest::from_value(body)?;
+    let body = json::body(request, service.limits().body).await?;
+    let question = EvaluationRequest::from_json(json::parse(&body)?)?;
     let principal = principal(&question.subject.kind, &question.subject.id);
     let site = (question.resource.kind == "site").then(|| question.resource.id.parse::<SiteId>().ok()).flatten();
     let asked = asked(&question.context);
-    let explain = question.context.get("explain") == Some(&Value::Bool(true));
+    let explain = matches!(question.context.get("explain"), Some(Json::Bool(true)));
     let detail = if explain { Detail::Full } else { Detail::Bare };
     let action = &question.action.name;
     let checked = service.app().check(principal.as_ref(), action, site.as_ref(), &asked, detail).await?;
@@ -112,14 +116,12 @@ pub(super) async fn evaluation(State(service): State<Service>, request: Request)
         bare(checked.outcome.allowed)
     };
     let headers = response.headers_mut();
-    for (name, value) in [
-        (reply::REVISION, checked.revision.to_string()),
-        (DECISION_ID, service.0.decisions.name()),
-        (POLICY_FINGERPRINT, checked.policies.bundle().fingerprint().to_string()),
-    ] {
-        if let Ok(value) = HeaderValue::try_from(value) {
-            headers.insert(name, value);
-        }
+    headers.insert(reply::REVISION, HeaderValue::from(checked.revision.0));
+    let decision = HeaderValue::try_from(service.0.decisions.name());
+    let fingerprint = HeaderValue::from_str(checked.policies.bundle().fingerprint());
+    // Both are ASCII; an answer without them is better than none.
+    for (name, value) in [(DECISION_ID, decision.ok()), (POLICY_FINGERPRINT, fingerprint.ok())] {
+        value.and_then(|value| headers.insert(name, value));
     }
     Ok(response)
 }
@@ -142,10 +144,10 @@ fn principal(kind: &str, id: &str) -> Option<Principal> {
 }
 
 /// What a caller may say about a request. Anything else is ignored; what is ill-typed counts as not said.
-fn asked(context: &Map<String, Value>) -> Asked {
-    let text = |name: &str| context.get(name).and_then(Value::as_str);
+fn asked(context: &Members<'_>) -> Asked {
+    let text = |name: &str| context.get(name).and_then(Json::as_str);
     Asked {
-        auth_time: context.get("auth_time").and_then(Value::as_i64),
+        auth_time: context.get("auth_time").and_then(Json::as_i64),
         account: text("account").and_then(|account| account.parse().ok()),
         operation: text("operation").map(SmolStr::new),
         case: text("case").map(SmolStr::new),
