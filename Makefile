@@ -28,7 +28,7 @@ check: tools ## format, lints and documentation, warnings as errors
 	@if command -v cargo-deny >/dev/null; then $(CARGO) deny --locked check; else echo "cargo-deny is not installed: licences and sources were not checked"; fi
 
 bench: tools ## measure; benches/README.md says what the numbers mean
-	$(CARGO) bench --locked
+	$(CARGO) bench --locked --bench figures
 
 bless: ## rewrite the golden files; then read their diff
 	BLESS=1 INSTA_UPDATE=always $(CARGO) test --locked --lib --bins --tests --no-fail-fast

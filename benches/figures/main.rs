@@ -50,7 +50,7 @@ fn measure(parts: &[&str]) {
     let effort = if parts.contains(&"quick") {
         Effort { rounds: 3, load: Duration::from_secs(1) }
     } else {
-        Effort { rounds: 7, load: Duration::from_secs(3) }
+        Effort { rounds: 15, load: Duration::from_secs(1) }
     };
     let all = parts.iter().all(|part| *part == "quick");
     let mut rows = Vec::new();
