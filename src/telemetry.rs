@@ -33,7 +33,10 @@ pub enum TelemetryError {
 /// The filter does not parse, or the log is already set up.
 pub fn init(filter: &str) -> Result<(), TelemetryError> {
     let filter = parse(filter)?;
-    let format = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A log that cannot be written (disk full, reader gone) must not end the service: by default the library reports its
+    // own failure with `eprintln!`, which panics on the same stderr.
+    let format =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).log_internal_errors(false);
     if std::io::stderr().is_terminal() {
         format.try_init()
     } else {

@@ -56,10 +56,20 @@ impl fmt::Display for Timestamp {
     }
 }
 
+/// A text that is not an instant as RFC 3339 writes it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not an instant as RFC 3339 writes it, such as `2026-12-01T09:00:00Z`")]
+pub struct NotAnInstant(String);
+
 impl FromStr for Timestamp {
-    type Err = jiff::Error;
-    fn from_str(text: &str) -> Result<Self, jiff::Error> {
-        Ok(Self(text.parse::<jiff::Timestamp>()?.as_microsecond()))
+    type Err = NotAnInstant;
+    fn from_str(text: &str) -> Result<Self, NotAnInstant> {
+        let wrong = || NotAnInstant(text.chars().take(48).collect());
+        // The library also reads other standards' forms, without seconds or with a zone's name.
+        let separators = [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':')];
+        let formed = separators.iter().all(|(at, byte)| text.as_bytes().get(*at) == Some(byte)) && !text.contains('[');
+        let instant = formed.then(|| text.parse::<jiff::Timestamp>().ok()).flatten().ok_or_else(wrong)?;
+        Ok(Self(instant.as_microsecond()))
     }
 }
 
@@ -86,6 +96,9 @@ mod tests {
         assert_eq!(t.to_string(), "2026-12-01T09:00:00Z");
         assert_eq!(serde_json::to_string(&t).unwrap(), "\"2026-12-01T09:00:00Z\"");
         assert_eq!(t.plus(Duration::from_mins(1)).since(t), Duration::from_mins(1));
+        for bad in ["2025-06-27T18:03-07:00", "2025-06-27", "2025-06-27T18:03:00", "now", "2025-06-27T18:03:00Z[UTC]"] {
+            assert!(bad.parse::<Timestamp>().is_err(), "{bad}");
+        }
         assert_eq!(t.since(t.plus(Duration::from_secs(1))), Duration::ZERO);
         assert_eq!(Timestamp::from_micros(i64::MAX).to_string(), "9999-12-30T22:00:00Z");
     }

@@ -17,6 +17,7 @@ use crate::{
     clock,
     handover::{self, Acting, Applied, Command, Handover, Refusal, Situation, Timers},
     ids::{Account, AgencyId, HandoverId, Principal, SiteId},
+    policy::ActionIx,
     revision::Revision,
     site::{HandoverView, Side, Site, SiteView},
     store::{Changes, IdempotencyKey, Loaded, NewEvent, Store, StoredReply, Verdict, Wanted},
@@ -216,8 +217,7 @@ impl Attempt {
             return Err(denied(&reason));
         }
         let outcome = standing.decide(action)?;
-        let acting = self.acting(ground, &standing, outcome.via).ok_or_else(|| denied("role_lacks_action"))?;
-        let applied = self.apply(ground, &request.command, Some(&acting))?;
+        let (applied, acting) = self.by_some_route(ground, &standing, action)?;
         match outcome.reason.as_deref() {
             None => Ok((applied, acting)),
             Some("handover_open") => Err(Refusal::AlreadyOpen.into()),
@@ -225,6 +225,26 @@ impl Attempt {
             Some(reason) if STATE_REASONS.contains(&reason) => Err(Failure::blocked(&[reason])),
             Some(reason) => Err(denied(reason)),
         }
+    }
+
+    /// A person may have come to the action by several routes: the client who is an admin of the agency, a manager who
+    /// became one. Each route is tried with its own account, side and roles, most direct first, and never a mixture: what
+    /// one route may grant must not be booked to the side of another.
+    fn by_some_route(
+        &self,
+        ground: Ground<'_>,
+        standing: &Standing<'_>,
+        action: ActionIx,
+    ) -> Result<(Applied, Acting), Failure> {
+        let mut refused = None;
+        for via in standing.routes(action) {
+            let Some(acting) = self.acting(ground, standing, via) else { continue };
+            match self.apply(ground, &self.request.command, Some(&acting)) {
+                Ok(applied) => return Ok((applied, acting)),
+                Err(refusal) => refused = refused.or(Some(refusal)),
+            }
+        }
+        Err(refused.map_or_else(|| denied("role_lacks_action"), Failure::from))
     }
 
     pub(super) fn apply(
@@ -278,25 +298,25 @@ impl Attempt {
         ))
     }
 
-    /// In which capacity the person acts: the most direct way they hold. None for staff and services, which hold no
+    /// In which capacity the person acts by one route. None for staff and services, which hold no
     /// account.
-    fn acting(&self, ground: Ground<'_>, standing: &Standing<'_>, via: Option<Via>) -> Option<Acting> {
+    fn acting(&self, ground: Ground<'_>, standing: &Standing<'_>, via: Via) -> Option<Acting> {
         let Principal::User(user) = &self.request.actor else { return None };
         let own = Account::User(user.clone());
         let (through, for_side) = match via {
-            Some(Via::Agency) => {
+            Via::Agency => {
                 let agency = ground.site.seats.agency().cloned().map_or_else(|| own.clone(), Account::Agency);
                 (agency, Side::Partner)
             }
-            Some(Via::Grant) => (own, Side::Partner),
-            Some(Via::Contributor) => {
+            Via::Grant => (own, Side::Partner),
+            Via::Contributor => {
                 let side = ground.site.contributors.get(user).map_or(Side::Client, |given| given.side);
                 (own, side)
             }
-            Some(Via::NamedParty) => self.party(ground.named, own),
-            Some(Via::Seat | Via::Session) | None => (own, Side::Client),
+            Via::NamedParty => self.party(ground.named, own),
+            Via::Seat | Via::Session => (own, Side::Client),
         };
-        Some(Acting { principal: self.request.actor.clone(), through, side: for_side, roles: standing.role_names() })
+        Some(Acting { principal: self.request.actor.clone(), through, side: for_side, roles: standing.roles_by(via) })
     }
 }
 

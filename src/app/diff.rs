@@ -6,7 +6,7 @@ use serde::Serialize;
 use smol_str::SmolStr;
 
 use crate::{
-    assignment::{Asked, Circumstances, Directory, Reach, SitePolicies, SiteRow, Standing},
+    assignment::{Asked, Circumstances, Directory, Held, Reach, SitePolicies, SiteRow, Standing},
     decision::Fault,
     ids::{Account, Principal, UserId},
     policy::RoleIx,
@@ -73,7 +73,7 @@ pub fn permission_diff(
 
 /// One state of a site, with what was found out about it: people who hold the same roles in the same way may do the
 /// same, so each such group is asked about once.
-struct State<'a> {
+pub(super) struct State<'a> {
     policies: &'a SitePolicies,
     directory: &'a Directory,
     row: SiteRow,
@@ -82,25 +82,40 @@ struct State<'a> {
 }
 
 impl<'a> State<'a> {
-    fn of(policies: &'a SitePolicies, directory: &'a Directory, site: &Site, now: Timestamp) -> Self {
+    pub(super) fn of(policies: &'a SitePolicies, directory: &'a Directory, site: &Site, now: Timestamp) -> Self {
         Self { policies, directory, row: SiteRow::of(site, policies), now, known: HashMap::new() }
     }
     fn reach(&mut self, principal: &Principal) -> Result<Vec<Reach>, Fault> {
+        self.held(principal).map(|(_, reach)| reach)
+    }
+    /// What a person holds, and how far they may do each action, in the catalogue's order.
+    pub(super) fn held(&mut self, principal: &Principal) -> Result<(Held, Vec<Reach>), Fault> {
         let asked = Asked::default();
         let standing = Standing::of(self.policies, &self.row, self.directory, principal, &asked, self.now, 0);
         let key = (standing.roles().to_vec(), standing.held().circumstances);
+        let held = standing.held().clone();
         if let Some(known) = self.known.get(&key) {
-            return Ok(known.clone());
+            return Ok((held, known.clone()));
         }
-        let found = self
-            .policies
-            .bundle()
-            .actions()
-            .map(|(action, _)| standing.reach(action))
-            .collect::<Result<Vec<_>, _>>()?;
+        let actions = self.policies.bundle().actions();
+        let found = actions.map(|(action, _)| standing.reach(action)).collect::<Result<Vec<_>, _>>()?;
         self.known.insert(key, found.clone());
-        Ok(found)
+        Ok((held, found))
     }
+}
+
+/// The part of the directory that a site refers to.
+pub(super) fn concerning(site: &Site, directory: &Directory) -> Directory {
+    let mut part = Directory::default();
+    let offer =
+        site.open_handover.iter().flat_map(|offer| [&offer.initiator, &offer.to]).filter_map(|account| match account {
+            Account::Agency(id) => Some(id),
+            Account::User(_) => None,
+        });
+    for agency in site.seats.agency().into_iter().chain(offer).filter_map(|id| directory.agency(id)) {
+        part.put_agency(std::sync::Arc::clone(agency));
+    }
+    part
 }
 
 /// Everybody who is somebody on the site: seats' people, contributors, granted members, parties of an offer.

@@ -19,9 +19,10 @@ use smol_str::SmolStr;
 use super::registry;
 use crate::{
     assignment::{Agency, Directory, SitePolicies, StaffRole},
+    handover::HandoverKind,
     ids::{Account, AgencyId, SiteId, StaffId},
     revision::Revision,
-    site::{Site, SiteDocument},
+    site::{Mode, ReturnReason, Seats, Side, Site, SiteDocument},
     store::{Changes, Loaded, NewEvent, Store, StoreError, Verdict, Wanted},
     time::Timestamp,
 };
@@ -231,13 +232,7 @@ impl<'a> Batch<'a> {
         if let Some(present) = self.agencies.get(&agency.id).or(stored.as_ref()) {
             return self.present(*present == agency, "agency", agency.id.as_str());
         }
-        let shown = registry::AgencyUpdate {
-            name: agency.name.clone(),
-            domain: agency.domain.clone(),
-            verified: agency.verified,
-            status: agency.status,
-        };
-        registry::presentable(&shown).map_err(|failure| failure.detail)?;
+        registry::presentable(&agency.name, &agency.domain).map_err(|failure| failure.detail)?;
         let data = json!({ "agency": agency.id, "name": agency.name, "domain": agency.domain,
             "verified": agency.verified, "status": agency.status, "members": agency.members });
         self.event(None, "AgencyImported", data);
@@ -297,7 +292,12 @@ impl<'a> Batch<'a> {
         if let Some(domain) = site.domains.iter().find(|domain| !registry::is_hostname(&domain.name)) {
             return Err(format!("`{}` is not a host name in lower case such as `bakery.example`", domain.name));
         }
-        Ok(())
+        let names: BTreeSet<&str> = site.domains.iter().map(|domain| domain.name.as_str()).collect();
+        if names.len() != site.domains.len() {
+            return Err("a domain is listed twice".to_owned());
+        }
+        registry::plan_texts(&site.plan).map_err(|failure| failure.detail)?;
+        possible(site)
     }
 
     fn present(&mut self, same: bool, kind: &str, id: &str) -> Result<(), String> {
@@ -338,4 +338,41 @@ fn without_revisions(mut site: Site) -> Site {
         row.revision = Revision::default();
     }
     site
+}
+
+/// States that no sequence of commands reaches: what they would mean later nobody has thought through.
+fn possible(site: &Site) -> Result<(), String> {
+    let engaged = site.seats.engagement().is_some();
+    if let Some(offer) = &site.open_handover {
+        let fits = match offer.kind {
+            HandoverKind::PartnerHandover => site.seats.mode() == Mode::SelfManaged,
+            HandoverKind::ClientAssignment => site.seats.mode() == Mode::PartnerBuilt,
+            HandoverKind::PartnerReplacement => engaged,
+            HandoverKind::OwnershipTransfer => site.seats.owner().is_some(),
+        };
+        let seated = site.seats.owner().is_none() || site.seats.owner().as_ref() == Some(&offer.initiator);
+        if !fits || !seated {
+            return Err("`open_handover` was not made from a seat of this site".to_owned());
+        }
+        if site.return_pending().is_some_and(|pending| pending.reason == ReturnReason::Reclaim) {
+            return Err("a site that its client takes back has no `open_handover`".to_owned());
+        }
+    }
+    let holder = match &site.seats {
+        Seats::SelfManaged { owner } => Some(owner),
+        Seats::PartnerManaged(engagement) => Some(&engagement.client),
+        Seats::PartnerBuilt { .. } | Seats::Purged => None,
+    };
+    if let Some(user) = holder.filter(|user| site.contributors.contains_key(*user)) {
+        return Err(format!("`{user}` holds a seat of the site and cannot be a contributor too"));
+    }
+    if site.seats.mode() == Mode::SelfManaged {
+        if !(site.grants.is_empty() && site.blocked.is_empty()) {
+            return Err("a self-managed site has no agency: `grants` and `blocked` must be empty".to_owned());
+        }
+        if let Some((user, _)) = site.contributors.iter().find(|(_, row)| row.side == Side::Partner) {
+            return Err(format!("`{user}` is on the partner's side of a site that has no partner"));
+        }
+    }
+    Ok(())
 }

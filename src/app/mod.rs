@@ -12,6 +12,8 @@ pub mod import;
 mod preview;
 mod read;
 mod registry;
+#[cfg(test)]
+mod tests;
 mod timers;
 
 pub use check::{Checked, Detail};
@@ -19,10 +21,10 @@ pub use command::{CommandRequest, Reply, ReplyBody};
 pub use diff::{Change as PermissionChange, PermissionDiff};
 pub use failure::{Failure, Kind};
 pub use preview::Preview;
-pub use read::{Access, AccessEntry};
+pub use read::{AccessEntry, Viewer};
 pub use registry::{AgencyUpdate, PlanUpdate, Registered, SiteUpdate};
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use crate::{
     assignment::SitePolicies,
@@ -42,6 +44,9 @@ pub struct App {
     /// Wakes the timers' worker when a commit may have brought a nearer deadline.
     deadlines: Arc<tokio::sync::Notify>,
 }
+
+/// A last commit further ahead of the clock than this is worth a warning.
+const CLOCK_AHEAD: Duration = Duration::from_mins(1);
 
 /// Rows of sites that the view holds at most.
 pub const MAX_CACHED_SITES: usize = 2_000_000;
@@ -70,6 +75,14 @@ impl App {
         let head = store.head().await?;
         let directory = store.directory().await?;
         view.begin(directory.revision, head.at, directory.value);
+        let ahead = head.at.since(clock.now());
+        if ahead > CLOCK_AHEAD {
+            tracing::warn!(
+                ?ahead,
+                "the last commit lies in the future: this clock is behind, or the one before it was ahead; until it \
+                 has caught up, sign-ins look old and steps that need a fresh one are refused"
+            );
+        }
         Ok(Arc::new(Self { store, view, clock, timers, deadlines }))
     }
     /// The system of record.

@@ -3,25 +3,20 @@
 use serde::Serialize;
 use smol_str::SmolStr;
 
-use super::{App, Failure, Kind, diff::people_of, preview};
+use super::{
+    App, Failure, Kind,
+    diff::{State, concerning, people_of},
+    preview,
+};
 use crate::{
-    assignment::{Agency, Asked, Reach, SiteRow, Standing, Via},
+    assignment::{Agency, Asked, MemberRole, Reach, Via},
     explanation::{Audience, Explanation},
     handover::Handover,
-    ids::{Account, AgencyId, HandoverId, Principal, SiteId},
+    ids::{Account, AgencyId, HandoverId, Principal, SiteId, UserId},
     revision::Revision,
     site::Site,
     store::{AuditEvent, Change, Page, Store},
 };
-
-/// Everybody who has access to a site.
-#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
-pub struct Access {
-    /// One entry for each role that a person holds, by person.
-    pub items: Vec<AccessEntry>,
-    /// Always null: the list is whole.
-    pub next: Option<String>,
-}
 
 /// One way in which one person has access.
 #[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
@@ -51,46 +46,54 @@ impl App {
         self.store.site(id).await?.value.ok_or_else(|| Failure::unknown_site(id.as_str()))
     }
 
-    /// Who has access to a site, how, and what is conditional.
+    /// Who has access to a site, how, and what is conditional: a page of people in order, after the one named.
     ///
     /// # Errors
     /// `404` when there is no such site.
-    pub async fn access(&self, id: &SiteId) -> Result<(Revision, Access), Failure> {
+    pub async fn access(
+        &self,
+        id: &SiteId,
+        after: Option<&UserId>,
+        limit: usize,
+    ) -> Result<(Revision, Page<AccessEntry>), Failure> {
         let site = self.site(id).await?;
         let policies = self.view.policies();
-        let row = SiteRow::of(&site, &policies);
         let now = self.now();
-        let asked = Asked::default();
-        let people = self.view.directory(|directory| people_of(&site, directory));
-        let mut items = Vec::new();
-        for user in people {
-            let grantor = site.contributors.get(&user).map(|row| row.grantor.clone());
-            let principal = Principal::User(user);
-            let moment = self.view.directory(|directory| row.moment(&principal, &policies, directory, now));
-            let standing = Standing::at(&policies, &row, &principal, moment, &asked, 0);
-            let mut conditional = Vec::new();
-            let mut any = false;
-            for (action, entry) in policies.bundle().actions() {
-                match standing.reach(action)? {
-                    Reach::None => {}
-                    Reach::Plain => any = true,
-                    Reach::Conditional => {
-                        any = true;
-                        conditional.push(entry.name.clone());
-                    }
+        let directory = self.view.directory(|directory| concerning(&site, directory));
+        let after = after.cloned();
+        // Every action is asked about for everybody who holds something of their own: too long for a worker that
+        // checks wait for.
+        let read = move || -> Result<(Revision, Page<AccessEntry>), Failure> {
+            let mut state = State::of(&policies, &directory, &site, now);
+            let mut people =
+                people_of(&site, &directory).into_iter().filter(|user| after.as_ref().is_none_or(|a| user > a));
+            let mut items = Vec::new();
+            for user in people.by_ref().take(limit) {
+                let grantor = site.contributors.get(&user).map(|row| row.grantor.clone());
+                let principal = Principal::User(user);
+                let (held, reach) = state.held(&principal)?;
+                let named = |wanted: Reach| policies.bundle().actions().zip(&reach).filter(move |(_, r)| **r == wanted);
+                if named(Reach::Plain).next().is_none() && named(Reach::Conditional).next().is_none() {
+                    continue;
+                }
+                let conditional: Vec<SmolStr> =
+                    named(Reach::Conditional).map(|((_, action), _)| action.name.clone()).collect();
+                for role in held.roles.iter().filter(|role| !role.standing) {
+                    items.push(AccessEntry {
+                        principal: principal.clone(),
+                        role: SmolStr::new(policies.bundle().role_name(role.role)),
+                        via: role.via,
+                        grantor: grantor.clone().filter(|_| role.via == Via::Contributor),
+                        conditional: conditional.clone(),
+                    });
                 }
             }
-            for held in standing.held().roles.iter().filter(|held| any && !held.standing) {
-                items.push(AccessEntry {
-                    principal: principal.clone(),
-                    role: SmolStr::new(policies.bundle().role_name(held.role)),
-                    via: held.via,
-                    grantor: grantor.clone().filter(|_| held.via == Via::Contributor),
-                    conditional: conditional.clone(),
-                });
-            }
-        }
-        Ok((site.revision, Access { items, next: None }))
+            Ok((site.revision, Page { items, more: people.next().is_some() }))
+        };
+        tokio::task::spawn_blocking(read).await.map_err(|error| {
+            tracing::error!(%error, "listing access failed");
+            Failure::new(Kind::Unavailable, "evaluation_failed", "The list could not be made. Try again.")
+        })?
     }
 
     /// An agency with its members.
@@ -159,11 +162,64 @@ impl App {
     /// # Errors
     /// `403` with the reason when it may not.
     pub async fn may_look(&self, actor: &Principal, action: &str, site: &SiteId) -> Result<(), Failure> {
+        self.looks(actor, action, site).await.map(|_| ())
+    }
+
+    async fn looks(&self, actor: &Principal, action: &str, site: &SiteId) -> Result<Option<Via>, Failure> {
         let checked = self.check(Some(actor), action, Some(site), &Asked::default(), super::Detail::Full).await?;
         match checked.outcome.reason.as_deref() {
-            None => Ok(()),
+            None => Ok(checked.outcome.via),
             Some("unknown_site") => Err(Failure::unknown_site(site.as_str())),
             Some(reason) => Err(super::command::denied(reason)),
         }
+    }
+
+    /// Which of a site's handovers a principal may view: all of them through a seat, a role or a session, and otherwise
+    /// those that they are a party of, open or ended.
+    ///
+    /// # Errors
+    /// `404` for an unknown site.
+    pub async fn viewer(&self, actor: &Principal, site: &SiteId) -> Result<Viewer, Failure> {
+        let refused = match self.looks(actor, "ViewHandover", site).await {
+            Ok(Some(Via::NamedParty)) => None,
+            Ok(_) => return Ok(Viewer { sees_all: true, parties: Vec::new(), refused: None }),
+            Err(failure) if failure.kind == Kind::Forbidden => Some(failure),
+            Err(failure) => return Err(failure),
+        };
+        let mut parties = Vec::new();
+        if let Principal::User(user) = actor {
+            parties.push(Account::User(user.clone()));
+            self.view.directory(|directory| {
+                let own = directory.agencies().filter(|agency| agency.member(user) == Some(MemberRole::Admin));
+                parties.extend(own.map(|agency| Account::Agency(agency.id.clone())));
+            });
+        }
+        Ok(Viewer { sees_all: false, parties, refused })
+    }
+}
+
+/// Who looks at handovers.
+#[derive(Debug)]
+pub struct Viewer {
+    sees_all: bool,
+    parties: Vec<Account>,
+    refused: Option<Failure>,
+}
+
+impl Viewer {
+    /// Whether they may see this one.
+    #[must_use]
+    pub fn sees(&self, handover: &Handover) -> bool {
+        self.sees_all || self.parties.iter().any(|party| handover.names(party))
+    }
+    /// Whether they may see every handover of the site.
+    #[must_use]
+    pub const fn sees_everything(&self) -> bool {
+        self.sees_all
+    }
+    /// Why they may not see what they asked for.
+    #[must_use]
+    pub fn refusal(self) -> Failure {
+        self.refused.unwrap_or_else(|| super::command::denied("not_a_party"))
     }
 }

@@ -46,13 +46,22 @@ impl App {
         loop {
             let now = self.now();
             let (sites, next) = self.store.due(now, BATCH).await?;
-            let mut progress = false;
+            let (mut progress, mut failed) = (false, false);
             for site in &sites {
-                progress |= self.commit_due_on(site).await?;
+                // One site that cannot be read must not hold up the others.
+                match self.commit_due_on(site).await {
+                    Ok(done) => progress |= done,
+                    Err(failure) => {
+                        failed = true;
+                        tracing::error!(%site, code = %failure.code, "what is due here could not be committed");
+                    }
+                }
             }
             if sites.is_empty() || !progress {
-                let nearest = next.map_or(LONGEST_SLEEP, |at| at.since(now));
-                return Ok(nearest.clamp(Duration::from_millis(1), LONGEST_SLEEP));
+                // What failed is due now, whenever the next deadline is.
+                let longest = if failed { AFTER_FAILURE } else { LONGEST_SLEEP };
+                let nearest = next.map_or(longest, |at| at.since(now));
+                return Ok(nearest.clamp(Duration::from_millis(1), longest));
             }
         }
     }

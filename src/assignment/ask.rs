@@ -189,6 +189,9 @@ impl<'a> Standing<'a> {
     }
     /// Evaluates one action under other facts than the actual ones, for telling what an answer hangs on.
     pub(crate) fn evaluate_under(&self, action: ActionIx, facts: &Facts) -> Result<Evaluation<'a>, Fault> {
+        if let Some(what) = self.held.missing {
+            return Err(Fault::Missing(what));
+        }
         let Some(kind) = self.kind() else { return Ok(Evaluation { allowed: false, determining: Vec::new() }) };
         decision::evaluate(self.policies.bundle(), &self.policies.slice(kind, action, &self.roles, facts))
     }
@@ -251,6 +254,23 @@ impl<'a> Standing<'a> {
         };
         let allowed = self.evaluate_under(action, &Facts { circumstances, ..facts })?.allowed;
         Ok(if allowed { Reach::Conditional } else { Reach::None })
+    }
+    /// The routes by which some policy's scope reaches this action, most direct first.
+    #[must_use]
+    pub fn routes(&self, action: ActionIx) -> Vec<Via> {
+        let Some(bucket) = self.policies.bundle().bucket(action) else { return Vec::new() };
+        let mut routes: Vec<Via> =
+            self.held.roles.iter().filter(|held| bucket.permits_some(held.role)).map(|held| held.via).collect();
+        routes.sort_unstable();
+        routes.dedup();
+        routes
+    }
+    /// The names of the roles held by one route.
+    #[must_use]
+    pub fn roles_by(&self, via: Via) -> Vec<SmolStr> {
+        let bundle = self.policies.bundle();
+        let held = self.held.roles.iter().filter(|held| held.via == via);
+        held.map(|held| SmolStr::new(bundle.role_name(held.role))).collect()
     }
     /// The roles held, in order and without repetition.
     #[must_use]

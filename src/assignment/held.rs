@@ -53,6 +53,8 @@ pub struct Held {
     pub circumstances: Circumstances,
     /// The agency whose cards and invoices the person may use as their own.
     pub agency_account: Option<AgencyId>,
+    /// Something that the site refers to is not there: whoever asks gets no answer, rather than a deny.
+    pub missing: Option<&'static str>,
 }
 
 impl SiteRow {
@@ -95,6 +97,9 @@ impl SiteRow {
     #[must_use]
     pub fn held(&self, principal: &Principal, policies: &SitePolicies, directory: &Directory, now: Timestamp) -> Held {
         let mut held = Held::default();
+        if self.agency.as_ref().is_some_and(|id| directory.agency(id).is_none()) {
+            held.missing = Some("the agency that holds the site's seat is not registered");
+        }
         match principal {
             Principal::User(user) => self.hold_user(user, policies, directory, now, &mut held),
             Principal::Staff(staff) => self.hold_staff(staff, policies, directory, now, &mut held),
@@ -117,8 +122,9 @@ impl SiteRow {
         }
         let returned = self.returned(now);
         if let Some(assignment) = self.contributor(user.as_str()).filter(|row| !(returned && row.partner_side)) {
-            if let Some(role) = assignment.role {
-                held.add(role, Via::Contributor);
+            match assignment.role {
+                Some(role) => held.add(role, Via::Contributor),
+                None => held.missing = Some("the person's role is not in the schema"),
             }
             held.circumstances.partner_side = assignment.partner_side;
             held.circumstances.granted_by_payer = assignment.granted_by_payer;

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::{Circumstances, Facts, Flags, Strengths, parts::Parts};
+use super::{Circumstances, Facts, Flags, REASONS, Strengths, parts::Parts};
 use crate::{
     decision::{self, Roles, Slice},
     policy::{ActionIx, Bundle, Domain, Problem, Problems, RoleIx, Source},
@@ -115,6 +115,10 @@ impl SitePolicies {
     /// Everything wrong with the files (see [`Bundle::build`]), or what the sites domain misses in them.
     pub fn load(schema: &Source, policies: &[Source]) -> Result<Arc<Self>, Problems> {
         let bundle = Bundle::build(schema, policies, &SITES)?;
+        let unknown = unknown_names(&bundle);
+        if !unknown.is_empty() {
+            return Err(Problems(unknown));
+        }
         Self::of(bundle).map(Arc::new).map_err(|reason| Problems(vec![Problem::of_file(&schema.path, reason)]))
     }
 
@@ -192,6 +196,26 @@ impl SitePolicies {
         }
         Ok(())
     }
+}
+
+/// The sides that `@notify` can name.
+const SIDES: &[&str] = &["client", "partner"];
+
+/// Annotations that reach callers as codes, and are none: a misspelt reason would also turn a command's `409` to `403`.
+fn unknown_names(bundle: &Bundle) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for policy in bundle.policies() {
+        for (annotation, value, known) in [("reason", &policy.reason, REASONS), ("notify", &policy.notify, SIDES)] {
+            if let Some(value) = value.as_ref().filter(|value| !known.contains(&value.as_str())) {
+                problems.push(Problem {
+                    path: policy.path.clone(),
+                    line: policy.line,
+                    reason: format!("`@{annotation}(\"{value}\")` of `{}` is none of: {}", policy.id, known.join(", ")),
+                });
+            }
+        }
+    }
+    problems
 }
 
 /// A step of Marsaglia's xorshift64: the differential run must be the same at every start.

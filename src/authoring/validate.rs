@@ -1,21 +1,17 @@
 //! Is the folder whole? Everything about it that is wrong, without asking a single question.
 //!
 //! The bundle itself is checked where it is loaded ([`SitePolicies::load`]), because a server must refuse a bad bundle
-//! too. What is added here concerns the author: names that only the service knows (reason codes, the sides that are
-//! told), fixtures and suites, a suite beside every policy file in which every policy is expected to decide something,
-//! and the generated part of the README.
+//! too. What is added here concerns the author: fixtures and suites, a suite beside every policy file in which every
+//! policy is expected to decide something, and the generated part of the README.
 
 use std::sync::Arc;
 
 use super::{PolicyFolder, Suite, World, decisions, readme};
 use crate::{
-    assignment::{REASONS, SitePolicies},
+    assignment::SitePolicies,
     decision::Fault,
     policy::{Problem, Problems},
 };
-
-/// The sides that `@notify` can name.
-const SIDES: &[&str] = &["client", "partner"];
 
 /// Checks a policy folder, and returns its policies ready for use.
 ///
@@ -23,7 +19,7 @@ const SIDES: &[&str] = &["client", "partner"];
 /// Everything wrong, with file and line.
 pub fn validate(folder: &PolicyFolder) -> Result<Arc<SitePolicies>, Problems> {
     let policies = SitePolicies::load(&folder.schema, &folder.policies)?;
-    let mut problems = names(&policies);
+    let mut problems = Vec::new();
     match worlds(folder) {
         Ok(worlds) => {
             problems.extend(worlds.iter().flat_map(|world| world.unknown_to(&policies)));
@@ -79,22 +75,6 @@ fn stale(path: &str, committed: &str, fresh: &str) -> Option<Problem> {
     let now = fresh.lines().nth(line - 1).unwrap_or("the end of the file");
     let reason = format!("out of date: this line should now be `{now}`; write the file again with `make bless`");
     Some(Problem { path: path.to_owned(), line, reason })
-}
-
-fn names(policies: &SitePolicies) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    for policy in policies.bundle().policies() {
-        for (annotation, value, known) in [("reason", &policy.reason, REASONS), ("notify", &policy.notify, SIDES)] {
-            if let Some(value) = value.as_ref().filter(|value| !known.contains(&value.as_str())) {
-                problems.push(Problem {
-                    path: policy.path.clone(),
-                    line: policy.line,
-                    reason: format!("`@{annotation}(\"{value}\")` of `{}` is none of: {}", policy.id, known.join(", ")),
-                });
-            }
-        }
-    }
-    problems
 }
 
 /// Suites that are missing or wrong, and policies that no suite expects to decide anything.

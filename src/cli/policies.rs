@@ -119,7 +119,11 @@ fn collect(folder: &Path, name: &str, files: &mut Vec<Source>) -> Result<(), Sto
         if entry.file_type().map_err(|error| unreadable(&path, error))?.is_dir() {
             collect(&path, &named, files)?;
         } else if ["cedar", "cedarschema", "toml", "md", "txt"].iter().any(|ending| has_ending(file_name, ending)) {
-            let size = fs::metadata(&path).map_err(|error| unreadable(&path, error))?.len();
+            let about = fs::metadata(&path).map_err(|error| unreadable(&path, error))?;
+            if !about.is_file() {
+                return Err(Stop::failed(format!("`{}` is not a file", path.display())));
+            }
+            let size = about.len();
             if size > MAX_FILE {
                 return Err(Stop::failed(format!("`{}` is larger than {MAX_FILE} bytes", path.display())));
             }

@@ -93,7 +93,8 @@ fn seat(step: &Step<'_>, accepted: Handover, client: &UserId, partner: &Agency, 
         freeze_used: false,
         return_pending: None,
     }));
-    let subsumed = people::subsume(&mut applied.site, client, partner, step.situation.strengths);
+    let mut subsumed = people::subsume(&mut applied.site, client, partner, step.situation.strengths);
+    people::drop_what_partner_could_not_give(&mut applied.site, &partner.id, step.situation.strengths, &mut subsumed);
     applied.tell(
         "HandoverAccepted",
         json!({

@@ -42,12 +42,20 @@ pub(super) fn reclaim(
         return Ok(applied);
     }
     if let Some(reclaimed) = reclaimed {
-        if !lock || reclaimed.locked {
+        let locks = lock && !reclaimed.locked;
+        let kept: BTreeSet<UserId> = reclaimed.keep.union(keep).cloned().collect();
+        if !locks && kept == reclaimed.keep {
             return Err(Refusal::AlreadySo { what: "the site is on its way back to you" });
         }
         let mut applied = step.begin();
-        pend(&mut applied, engagement, Some(ReturnPending { locked: true, ..reclaimed.clone() }));
-        applied.tell("PartnerLocked", json!({"partner": engagement.partner}));
+        if kept != reclaimed.keep {
+            applied.tell("ReclaimChanged", json!({"keep": kept}));
+        }
+        let locked = reclaimed.locked || locks;
+        pend(&mut applied, engagement, Some(ReturnPending { locked, keep: kept, ..reclaimed.clone() }));
+        if locks {
+            applied.tell("PartnerLocked", json!({"partner": engagement.partner}));
+        }
         return Ok(applied);
     }
     let mut applied = step.begin();

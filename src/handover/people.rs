@@ -12,13 +12,16 @@ use smol_str::SmolStr;
 use super::{Acting, Applied, Refusal, step::Step};
 use crate::{
     assignment::{Agency, MemberRole, Strengths},
-    ids::{Account, Principal, UserId},
+    ids::{Account, AgencyId, Principal, UserId},
     revision::Revision,
     site::{AgencyGrant, Contributor, Engagement, Seats, Side, Site, Template},
 };
 
 /// The most that somebody of the partner's may do and be kept by the client after a return.
 pub const KEEP_CEILING: &str = "WebsiteManager";
+
+/// The role in whose strength a partner's people are measured once there is a client.
+const PARTNER: &str = "Partner";
 
 /// Gives a person a role.
 pub(super) fn grant(step: &Step<'_>, user: &UserId, role: &SmolStr) -> Result<Applied, Refusal> {
@@ -192,6 +195,25 @@ pub(super) fn subsume(site: &mut Site, client: &UserId, partner: &Agency, streng
         }
     }
     moved
+}
+
+/// A partner's people may not hold what the partner could not give them once there is a client: an agency that invited a
+/// co-owner while it was the owner would otherwise have, through that person, what it now needs the client's yes for.
+pub(super) fn drop_what_partner_could_not_give(
+    site: &mut Site,
+    partner: &AgencyId,
+    strengths: &Strengths,
+    moved: &mut Moved,
+) {
+    let payer = site.seats.plan_holder() == Some(partner.clone().into());
+    let too_strong = |row: &Contributor| row.side == Side::Partner && !strengths.may_grant(PARTNER, payer, &row.role);
+    let users: Vec<UserId> =
+        site.contributors.iter().filter(|(_, row)| too_strong(row)).map(|(user, _)| user.clone()).collect();
+    for user in users {
+        if let Some(row) = site.contributors.remove(&user) {
+            moved.removed.insert(user, row);
+        }
+    }
 }
 
 fn widest_within(strengths: &Strengths, role: &str) -> Option<Template> {

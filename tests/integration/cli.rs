@@ -5,10 +5,17 @@ use std::fs;
 use serde_json::json;
 use tempfile::TempDir;
 
-use super::harness::{Server, run, run_reading};
+use crate::{
+    program::{program, run, run_reading},
+    server::Installation,
+};
 
 const BAKERY: &str =
     r#"{"site":{"id":"bakery","mode":"self_managed","owner":"user:maria","plan":{"tier":"premium"},"published":true}}"#;
+
+fn bakery() -> serde_json::Value {
+    json!({"mode": "self_managed", "owner": "user:maria", "plan": {"tier": "premium"}})
+}
 
 fn folder() -> TempDir {
     TempDir::new().unwrap()
@@ -73,7 +80,7 @@ fn an_unknown_key_is_named_with_its_place() {
     let ended = run(here.path(), &["serve", "--config", "wrong.toml"]);
     assert_eq!(ended.code, Some(64));
     assert!(ended.err.contains("wrong.toml") && ended.err.contains("`lisen`"), "{}", ended.err);
-    let ended = super::harness::program(here.path()).arg("serve").env("MANDATE_TIMERS__SETLE", "1d").output().unwrap();
+    let ended = program(here.path()).arg("serve").env("MANDATE_TIMERS__SETLE", "1d").output().unwrap();
     let err = String::from_utf8(ended.stderr).unwrap();
     assert!(ended.status.code() == Some(64) && err.contains("`setle`") && err.contains("environment"), "{err}");
 }
@@ -113,9 +120,11 @@ fn an_invalid_policy_stops_the_start_with_file_and_line() {
 
 #[test]
 fn a_database_in_use_is_said_so() {
-    let server = Server::start(&[]);
+    let installation = Installation::new();
+    let _server = installation.start();
+    let here = installation.folder();
     for words in [&["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"][..], &["import", "-"]] {
-        let ended = run(server.folder(), words);
+        let ended = run(here, words);
         assert_eq!(ended.code, Some(1), "{ended:?}");
         assert!(ended.err.contains("in use") && ended.err.contains("mandate.db"), "{}", ended.err);
     }
@@ -123,36 +132,42 @@ fn a_database_in_use_is_said_so() {
 
 #[test]
 fn a_server_ends_when_it_is_asked_to() {
-    let mut server = Server::start(&[]);
-    server.put("/v1/sites/bakery", &json!({"mode": "self_managed", "owner": "user:maria", "plan": {"tier": "free"}}));
+    let installation = Installation::new();
+    let mut server = installation.start();
+    server.client().put("/v1/sites/bakery", &bakery()).ok();
     assert_eq!(server.stop(), Some(0));
-    server.restart();
-    assert!(server.allows("maria", "PublishSite", "bakery"));
+    let mut server = installation.start();
+    assert!(server.client().may("user:maria", "PublishSite", "bakery", &json!({})));
     server.kill();
-    server.restart();
-    assert!(server.allows("maria", "PublishSite", "bakery"), "what was answered survives a crash");
-    assert!(!server.allows("eve", "PublishSite", "bakery"));
+    let server = installation.start();
+    let mut http = server.client();
+    assert!(http.may("user:maria", "PublishSite", "bakery", &json!({})), "what was answered survives a crash");
+    assert!(!http.may("user:eve", "PublishSite", "bakery", &json!({})));
 }
 
 #[test]
 fn health_follows_the_server() {
-    let mut server = Server::start(&[]);
-    assert_eq!(run(server.folder(), &["health", &server.admin]).code, Some(0));
+    let installation = Installation::new();
+    let mut server = installation.start();
+    let url = format!("http://{}", server.admin_address());
+    assert_eq!(installation.run(&["health", &url]).code, Some(0));
     server.kill();
-    assert_eq!(run(server.folder(), &["health", &server.admin]).code, Some(1));
+    assert_eq!(installation.run(&["health", &url]).code, Some(1));
 }
 
 #[test]
 fn a_check_answers_alike_wherever_it_asks() {
-    let server = Server::start(&[]);
+    let installation = Installation::new();
+    let server = installation.start();
+    let (mut http, here) = (server.client(), installation.folder());
     let agency = json!({"name": "Studio North", "domain": "studio-north.example", "verified": true});
-    assert_eq!(server.put("/v1/agencies/studio-north", &agency).0, 201);
-    server.put("/v1/agencies/studio-north/members/dana", &json!({"role": "admin"}));
-    server
-        .put("/v1/sites/bakery", &json!({"mode": "self_managed", "owner": "user:maria", "plan": {"tier": "premium"}}));
+    assert_eq!(http.put("/v1/agencies/studio-north", &agency).status, 201);
+    http.put("/v1/agencies/studio-north/members/dana", &json!({"role": "admin"})).ok();
+    http.put("/v1/sites/bakery", &bakery()).ok();
     let florist = json!({"mode": "partner_built", "owner": "agency:studio-north", "plan": {"tier": "free"}});
-    assert_eq!(server.put("/v1/sites/florist", &florist).0, 201);
-    assert_eq!(run(server.folder(), &["export", "data.jsonl"]).code, Some(0));
+    assert_eq!(http.put("/v1/sites/florist", &florist).status, 201);
+    assert_eq!(run(here, &["export", "data.jsonl"]).code, Some(0));
+    let url = format!("http://{}", server.address());
     for (subject, action, site, more, code, reason) in [
         ("maria", "PublishSite", "bakery", &[][..], 0, ""),
         ("user:maria", "TransferDomain", "site:bakery", &[], 2, "stepup_required"),
@@ -167,10 +182,10 @@ fn a_check_answers_alike_wherever_it_asks() {
         ("staff:sam", "ViewSite", "bakery", &[], 2, "no_role"),
         ("service:billing", "ViewSite", "bakery", &[], 2, "no_role"),
     ] {
-        for place in [&["--data", "data.jsonl"][..], &["--server", &server.base]] {
+        for place in [&["--data", "data.jsonl"][..], &["--server", &url]] {
             let words: Vec<&str> =
                 ["check", subject, action, site, "--explain"].iter().chain(more).chain(place).copied().collect();
-            let ended = run(server.folder(), &words);
+            let ended = run(here, &words);
             assert_eq!(ended.code, Some(code), "{words:?}: {ended:?}");
             let first = if code == 0 { "allow\n" } else { "deny\n" };
             assert!(ended.out.starts_with(first) && ended.out.contains(reason), "{words:?}: {}", ended.out);
@@ -179,13 +194,13 @@ fn a_check_answers_alike_wherever_it_asks() {
         }
     }
     // Beside the running server, from its own database.
-    let bare = run(server.folder(), &["check", "eve", "PublishSite", "bakery"]);
+    let bare = run(here, &["check", "eve", "PublishSite", "bakery"]);
     assert_eq!((bare.code, bare.out.as_str()), (Some(2), "deny\n"));
-    let mut explained = super::harness::program(server.folder());
+    let mut explained = program(here);
     let explained =
         explained.args(["check", "eve", "PublishSite", "bakery"]).env("MANDATE_EXPLAIN", "1").output().unwrap();
     assert!(String::from_utf8(explained.stdout).unwrap().contains("no_role"));
-    let bare = run(server.folder(), &["check", "dana", "PublishSite", "florist"]);
+    let bare = run(here, &["check", "dana", "PublishSite", "florist"]);
     assert_eq!((bare.code, bare.out.as_str()), (Some(0), "allow\n"));
 }
 
@@ -205,12 +220,14 @@ fn what_kept_a_check_from_deciding_is_not_a_deny() {
 
 #[test]
 fn a_broken_audit_chain_is_found() {
-    let mut server = Server::start(&[]);
-    server.put("/v1/sites/bakery", &json!({"mode": "self_managed", "owner": "user:maria", "plan": {"tier": "free"}}));
-    let whole = run(server.folder(), &["audit", "verify"]);
+    let installation = Installation::new();
+    let mut server = installation.start();
+    let here = installation.folder();
+    server.client().put("/v1/sites/bakery", &bakery()).ok();
+    let whole = run(here, &["audit", "verify"]);
     assert!(whole.code == Some(0) && whole.out.starts_with("whole: 1 events, head "), "{whole:?}");
     server.stop();
-    let db = rusqlite::Connection::open(server.database()).unwrap();
+    let db = rusqlite::Connection::open(installation.database()).unwrap();
     let triggers: Vec<String> = db
         .prepare("SELECT name FROM sqlite_schema WHERE type = 'trigger'")
         .unwrap()
@@ -223,7 +240,7 @@ fn a_broken_audit_chain_is_found() {
     }
     assert_eq!(db.execute("UPDATE audit SET kind = 'NothingHappened'", []).unwrap(), 1);
     drop(db);
-    let broken = run(server.folder(), &["audit", "verify"]);
+    let broken = run(here, &["audit", "verify"]);
     assert!(broken.code == Some(2) && broken.out.contains("event 1"), "{broken:?}");
 }
 

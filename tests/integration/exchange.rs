@@ -5,7 +5,10 @@ use std::{fs, path::Path};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::harness::{Run, Server, run, run_reading};
+use crate::{
+    program::{Run, run, run_reading},
+    server::Installation,
+};
 
 /// One of everything that a site can have.
 fn records() -> Vec<Value> {
@@ -89,16 +92,16 @@ fn what_goes_out_comes_in_again() {
 
 #[test]
 fn what_was_imported_is_served() {
-    let mut server = Server::start(&[]);
-    server.stop();
-    let ended = import(server.folder(), "data/mandate.db", &lines(&records()));
+    let installation = Installation::new();
+    let ended = import(installation.folder(), "data/mandate.db", &lines(&records()));
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    server.restart();
-    assert!(server.allows("maria", "ViewSite", "bakery"));
-    assert!(!server.allows("dana", "EditContent", "bakery"), "frozen and locked");
-    let (status, _, audit) = server.get("/v1/sites/bakery/audit");
-    assert_eq!((status, &audit["items"][0]["type"]), (200, &json!("SiteImported")));
-    assert_eq!(run(server.folder(), &["export"]).code, Some(0), "beside a running server");
+    let server = installation.start();
+    let mut http = server.client();
+    assert!(http.may("user:maria", "ViewSite", "bakery", &json!({})));
+    assert!(!http.may("user:dana", "EditContent", "bakery", &json!({})), "frozen and locked");
+    let audit = http.get("/v1/sites/bakery/audit").ok().json();
+    assert_eq!(audit["items"][0]["type"], "SiteImported");
+    assert_eq!(installation.run(&["export"]).code, Some(0), "beside a running server");
 }
 
 #[test]

@@ -1,11 +1,32 @@
-//! The program from outside: the built binary, over its command line and its sockets.
+//! The program as its callers meet it: the real binary on its command line and over real HTTP, killed, starved and fed
+//! with nonsense.
 //!
-//! One binary for all of it, because each further one is linked anew. [`harness`] starts servers; every other module
-//! is one part of the contract.
+//! One test binary; each module is one topic and starts its own servers on free ports and fresh folders, so that tests
+//! run side by side. Nothing here looks inside the program: what is compared is what a caller could read. Tests wait for
+//! conditions, never for a while; every random run prints its seed when it fails, and `TEST_SEED` repeats it.
+//!
+//! A check that could pass by accident has a control beside it that must fail.
 
-#[cfg(test)]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on says so by panicking"
+)]
+
+mod authzen;
+mod bad_input;
 mod cli;
-#[cfg(test)]
+mod disk;
 mod exchange;
-#[cfg(test)]
-mod harness;
+mod http;
+mod kill;
+mod matrix;
+mod program;
+mod seeded;
+mod server;
+mod suspension;
+mod timers;
+mod walk;
+mod worlds;

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Decided, Registered, event, is_hostname};
+use super::{Decided, Registered, event, is_hostname, is_line};
 use crate::{
     app::{App, Failure, Kind, command},
     assignment::{Agency, AgencyStatus, MemberRole, StaffRole},
@@ -23,16 +23,11 @@ pub struct AgencyUpdate {
     pub name: String,
     /// The agency's domain, shown beside the name.
     pub domain: String,
-    /// Whether the platform checked both.
-    #[serde(default)]
-    pub verified: bool,
-    /// Whether the agency's rights hold.
-    #[serde(default = "active")]
-    pub status: AgencyStatus,
-}
-
-const fn active() -> AgencyStatus {
-    AgencyStatus::Active
+    /// Whether the platform checked both; absent: as it is, and not for a new agency.
+    pub verified: Option<bool>,
+    /// Whether the agency's rights hold; absent: as it is, and active for a new agency. So a `PUT` that only renames a
+    /// suspended agency leaves it suspended.
+    pub status: Option<AgencyStatus>,
 }
 
 impl App {
@@ -41,8 +36,8 @@ impl App {
     /// # Errors
     /// `400` for a name or domain that clients could be misled by.
     pub async fn put_agency(&self, id: AgencyId, update: AgencyUpdate) -> Result<Registered<Agency>, Failure> {
-        presentable(&update)?;
-        let ends = (update.status != AgencyStatus::Active).then(|| id.clone());
+        presentable(&update.name, &update.domain)?;
+        let ends = update.status.filter(|status| *status != AgencyStatus::Active).map(|_| id.clone());
         let wanted = Wanted { agencies: vec![id.clone()], open_handovers_of: ends, ..Wanted::default() };
         let clock = std::sync::Arc::clone(&self.clock);
         let decide = move |loaded: &Loaded| -> Decided<Agency> {
@@ -51,8 +46,8 @@ impl App {
                 id: id.clone(),
                 name: update.name,
                 domain: update.domain,
-                verified: update.verified,
-                status: update.status,
+                verified: update.verified.unwrap_or_else(|| old.is_some_and(|old| old.verified)),
+                status: update.status.unwrap_or_else(|| old.map_or(AgencyStatus::Active, |old| old.status)),
                 members: old.map(|old| old.members.clone()).unwrap_or_default(),
                 revision: old.map(|old| old.revision).unwrap_or_default(),
             };
@@ -125,7 +120,7 @@ impl App {
                 Some(role) => agency.members.insert(user.clone(), role),
                 None => agency.members.remove(&user),
             };
-            if old.admins().next().is_some() && agency.admins().next().is_none() {
+            if old.is_active() && old.admins().next().is_some() && agency.admins().next().is_none() {
                 return Verdict::Leave(Err(Failure::new(
                     Kind::Conflict,
                     "last_admin",
@@ -189,21 +184,18 @@ impl App {
 }
 
 /// Clients are shown an agency's name and domain when they decide whom to trust, so the name may not look like an
-/// address or carry a message.
-pub(in crate::app) fn presentable(update: &AgencyUpdate) -> Result<(), Failure> {
-    let name = &update.name;
-    let plain = !name.trim().is_empty()
-        && name.trim() == name
-        && name.chars().count() <= MAX_NAME
-        && !name.chars().any(|c| c.is_control() || matches!(c, '/' | '@' | '<' | '>' | '\\' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'))
-        && !name.split_whitespace().any(is_hostname);
+/// address or carry a message, and may not hide anything.
+pub(in crate::app) fn presentable(name: &str, domain: &str) -> Result<(), Failure> {
+    let address = |word: &str| is_hostname(&word.trim_matches(|c: char| !c.is_alphanumeric()).to_lowercase());
+    let plain =
+        is_line(name, MAX_NAME) && !name.contains(['/', '@', '<', '>', '\\']) && !name.split_whitespace().any(address);
     if !plain {
         let detail = format!(
             "`name` is what clients are shown: 1 to {MAX_NAME} characters, without addresses, links or control characters."
         );
         return Err(Failure::new(Kind::Invalid, "invalid_body", detail));
     }
-    if !is_hostname(&update.domain) {
+    if !is_hostname(domain) {
         return Err(Failure::new(
             Kind::Invalid,
             "invalid_body",

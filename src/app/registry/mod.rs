@@ -9,6 +9,7 @@ mod sites;
 
 pub use agencies::AgencyUpdate;
 pub(super) use agencies::presentable;
+pub(super) use sites::plan_texts;
 pub use sites::{PlanUpdate, SiteUpdate};
 
 use serde_json::Value;
@@ -47,4 +48,13 @@ pub(super) fn is_hostname(name: &str) -> bool {
             && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
     };
     name.len() <= 253 && name.contains('.') && name.split('.').all(label)
+}
+
+/// One line of visible text: no control characters, nothing that turns or hides what stands beside it.
+fn is_line(text: &str, most: usize) -> bool {
+    let hidden = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    };
+    !text.is_empty() && text.trim() == text && text.chars().count() <= most && !text.chars().any(hidden)
 }

@@ -8,7 +8,7 @@ use serde::{
 };
 use serde_json::json;
 
-use super::{Decided, Registered, event, is_hostname};
+use super::{Decided, Registered, event, is_hostname, is_line};
 use crate::{
     app::{App, Failure, Kind},
     ids::{Account, SiteId},
@@ -19,6 +19,8 @@ use crate::{
 
 /// Most domains of one site.
 const MAX_DOMAINS: usize = 100;
+/// Longest plan name, in characters.
+const MAX_PLAN_NAME: usize = 60;
 
 /// `PUT /v1/sites/{site}`. A new site needs `mode`, `owner` and `plan.tier`; later, what is absent stays as it is.
 #[derive(Debug, Clone, Deserialize, utoipa::ToSchema)]
@@ -179,7 +181,9 @@ fn registered(id: SiteId, update: SiteUpdate) -> Result<Site, Failure> {
     let plan = update.plan.unwrap_or_default();
     let tier = plan.tier.ok_or_else(|| wrong("A new site needs `plan.tier`: free or premium."))?;
     let domains = domains(update.domains.unwrap_or_default(), &[], &owner)?;
-    Ok(Site::registered(id, seats, plan.onto(Plan::of(tier)), update.published.unwrap_or(false), domains))
+    let plan = plan.onto(Plan::of(tier));
+    plan_texts(&plan)?;
+    Ok(Site::registered(id, seats, plan, update.published.unwrap_or(false), domains))
 }
 
 /// A registered site with what the platform reports about it.
@@ -210,11 +214,33 @@ fn reported(old: &Site, update: SiteUpdate) -> Result<Site, Failure> {
     }
     let mut site = old.clone();
     site.plan = plan.onto(old.plan.clone());
+    plan_texts(&site.plan)?;
     site.published = update.published.unwrap_or(old.published);
     if let Some(listed) = update.domains {
         site.domains = domains(listed, &old.domains, &holder)?;
     }
     Ok(site)
+}
+
+/// A plan's name and price stand in the texts that people consent to, so they may carry nothing else.
+pub(in crate::app) fn plan_texts(plan: &Plan) -> Result<(), Failure> {
+    let wrong = |detail: String| Err(Failure::new(Kind::Invalid, "invalid_body", detail));
+    if plan.name.as_ref().is_some_and(|name| !is_line(name, MAX_PLAN_NAME)) {
+        return wrong(format!("`plan.name` is 1 to {MAX_PLAN_NAME} visible characters on one line."));
+    }
+    let digits = |text: &str, most| (1..=most).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
+    let amount = |text: &str| match text.split_once('.') {
+        Some((whole, part)) => digits(whole, 9) && digits(part, 4),
+        None => digits(text, 9),
+    };
+    if plan.price.as_ref().is_some_and(|price| !amount(price)) {
+        return wrong("`plan.price` is a decimal number such as `29.00`.".to_owned());
+    }
+    let code = |text: &str| text.len() == 3 && text.bytes().all(|b| b.is_ascii_uppercase());
+    if plan.currency.as_ref().is_some_and(|currency| !code(currency)) {
+        return wrong("`plan.currency` is an ISO 4217 code such as `EUR`.".to_owned());
+    }
+    Ok(())
 }
 
 /// The domains listed. One given by name alone keeps its holder, and is the content owner's when it is new.

@@ -4,7 +4,8 @@ use proptest::{prelude::*, sample::select, test_runner::TestRunner};
 
 use super::sites::{NOW, World, world};
 use crate::{
-    assignment::{Agency, AgencyStatus, Asked, MemberRole, Outcome, REASONS, SHIPPED, SiteRow, Standing},
+    assignment::{Agency, AgencyStatus, Asked, Directory, MemberRole, Outcome, REASONS, SHIPPED, SiteRow, Standing},
+    decision::Fault,
     ids::{Principal, UserId},
     policy::ActionIx,
     revision::Revision,
@@ -114,6 +115,28 @@ proptest! {
         let but_for_state = standing.may_but_for_state(action).unwrap();
         prop_assert!(!standing.decide(action).unwrap().allowed || but_for_state.is_ok());
     }
+}
+
+/// What a site refers to and is not there is no deny: nobody gets an answer from half a picture.
+#[test]
+fn what_is_missing_is_a_fault_and_not_a_deny() {
+    let document = |text: &str| Site::try_from(serde_json::from_str::<SiteDocument>(text).unwrap()).unwrap();
+    let plan = r#""plan":{"tier":"free"}"#;
+    let seat = document(&format!(r#"{{"id":"s","mode":"partner_built","owner":"agency:gone",{plan}}}"#));
+    let role = document(&format!(
+        r#"{{"id":"s","mode":"self_managed","owner":"user:p0",{plan},
+            "contributors":{{"p1":{{"role":"NoSuchRole","grantor":"user:p0","side":"client"}}}}}}"#
+    ));
+    let action = SHIPPED.bundle().action("ViewSite").unwrap();
+    let decide = |site: &Site, who: &str| {
+        let row = SiteRow::of(site, &SHIPPED);
+        let principal = Principal::User(who.parse().unwrap());
+        Standing::of(&SHIPPED, &row, &Directory::default(), &principal, &Asked::default(), NOW, 600).decide(action)
+    };
+    assert!(matches!(decide(&seat, "p0"), Err(Fault::Missing(_))));
+    assert!(matches!(decide(&role, "p1"), Err(Fault::Missing(_))));
+    assert!(decide(&role, "p0").unwrap().allowed, "the control: the owner is not concerned");
+    assert!(!decide(&role, "p2").unwrap().allowed, "the control: neither is a stranger");
 }
 
 /// A related change is noticed by the very comparison that ignores unrelated ones.

@@ -64,7 +64,9 @@ struct StaffUpdate {
 pub(super) async fn get_agency(
     State(service): State<Service>,
     Path(agency): Path<String>,
+    request: Request,
 ) -> Result<Response, Problem> {
+    let reply::NoQuery {} = reply::query(request.uri())?;
     let agency: AgencyId = agency.parse()?;
     let found = service.app().agency(&agency)?;
     let response = reply::json(StatusCode::OK, &AgencyView::from(&found))?;

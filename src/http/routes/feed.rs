@@ -38,7 +38,7 @@ pub(super) async fn audit(
     params(("after" = Option<u64>, Query, description = "A revision."), ("limit" = Option<usize>, Query)),
     responses((status = 200, body = reply::List<Change>), (status = 400)))]
 pub(super) async fn changes(State(service): State<Service>, request: Request) -> Result<Response, Problem> {
-    let query: reply::PageQuery = reply::query(request.uri())?;
+    let query: reply::PageQuery = reply::query::<reply::FeedQuery>(request.uri())?.into();
     let after: Option<Revision> = query.after()?;
     let page = service.app().changes(after.unwrap_or_default(), query.limit(service.limits())?).await?;
     let next = page.items.last().filter(|_| page.more).map(|last| last.revision.to_string());

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use super::{Service, reply};
 use crate::{
     explanation::{Audience, Explanation},
+    handover::Handover,
     http::problem::Problem,
     ids::{HandoverId, Principal, SiteId},
     site::HandoverView,
@@ -34,13 +35,18 @@ pub(super) async fn of_site(
 ) -> Result<Response, Problem> {
     let site: SiteId = site.parse()?;
     let query: reply::PageQuery = reply::query(request.uri())?;
-    if let Some(actor) = &query.actor {
-        service.app().may_look(actor, "ViewHandover", &site).await?;
-    }
+    let viewer = match &query.actor {
+        Some(actor) => Some(service.app().viewer(actor, &site).await?),
+        None => None,
+    };
     let after: Option<HandoverId> = query.after()?;
     let page = service.app().handovers(&site, after.as_ref(), query.limit(service.limits())?).await?;
     let next = page.items.last().filter(|_| page.more).map(|last| last.id.to_string());
-    let items: Vec<HandoverView> = page.items.iter().map(HandoverView::from).collect();
+    let seen = |handover: &&Handover| viewer.as_ref().is_none_or(|viewer| viewer.sees(handover));
+    let items: Vec<HandoverView> = page.items.iter().filter(seen).map(HandoverView::from).collect();
+    if let Some(viewer) = viewer.filter(|viewer| items.is_empty() && next.is_none() && !viewer.sees_everything()) {
+        return Err(viewer.refusal().into());
+    }
     reply::json(StatusCode::OK, &reply::List { items, next })
 }
 
@@ -57,7 +63,7 @@ pub(super) async fn get_handover(
     let query: reply::ActorQuery = reply::query(request.uri())?;
     let found = service.app().handover(&id).await?;
     if let Some(actor) = &query.actor {
-        service.app().may_look(actor, "ViewHandover", &found.site).await?;
+        may_view(&service, actor, &found).await?;
     }
     reply::json(StatusCode::OK, &HandoverView::from(&found))
 }
@@ -82,9 +88,14 @@ pub(super) async fn explanation(
         }
     };
     if let Some(actor) = &query.actor {
-        let site = service.app().handover(&id).await?.site;
-        service.app().may_look(actor, "ViewHandover", &site).await?;
+        let handover = service.app().handover(&id).await?;
+        may_view(&service, actor, &handover).await?;
     }
     let text = service.app().explanation(&id, audience, query.lang.as_deref().unwrap_or("en")).await?;
     reply::json(StatusCode::OK, &text)
+}
+
+async fn may_view(service: &Service, actor: &Principal, handover: &Handover) -> Result<(), Problem> {
+    let viewer = service.app().viewer(actor, &handover.site).await?;
+    if viewer.sees(handover) { Ok(()) } else { Err(viewer.refusal().into()) }
 }

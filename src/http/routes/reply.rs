@@ -63,6 +63,25 @@ pub(super) struct PageQuery {
     pub actor: Option<Principal>,
 }
 
+/// `?after=&limit=`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FeedQuery {
+    after: Option<String>,
+    limit: Option<usize>,
+}
+
+impl From<FeedQuery> for PageQuery {
+    fn from(query: FeedQuery) -> Self {
+        Self { after: query.after, limit: query.limit, actor: None }
+    }
+}
+
+/// No query part.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NoQuery {}
+
 impl PageQuery {
     pub(super) fn limit(&self, limits: &Limits) -> Result<usize, Problem> {
         match self.limit {

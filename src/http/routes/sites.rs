@@ -8,9 +8,9 @@ use axum::{
 
 use super::{Service, reply};
 use crate::{
-    app::{Access, SiteUpdate},
+    app::{AccessEntry, SiteUpdate},
     http::{json, problem::Problem},
-    ids::SiteId,
+    ids::{SiteId, UserId},
     site::SiteView,
 };
 
@@ -53,20 +53,23 @@ pub(super) async fn put_site(
 
 /// Everybody who has access: role, how it is held, who gave it, what is conditional.
 #[utoipa::path(get, path = "/v1/sites/{site}/access", tag = "sites",
-    params(("site" = String, Path), ("actor" = Option<String>, Query, description = "Answer only if this person may ViewContributors.")),
-    responses((status = 200, body = Access), (status = 403), (status = 404)))]
+    params(("site" = String, Path), ("after" = Option<String>, Query), ("limit" = Option<usize>, Query, description = "People on a page."), ("actor" = Option<String>, Query, description = "Answer only if this person may ViewContributors.")),
+    responses((status = 200, body = reply::List<AccessEntry>), (status = 403), (status = 404)))]
 pub(super) async fn access(
     State(service): State<Service>,
     Path(site): Path<String>,
     request: Request,
 ) -> Result<Response, Problem> {
     let site: SiteId = site.parse()?;
-    let query: reply::ActorQuery = reply::query(request.uri())?;
+    let query: reply::PageQuery = reply::query(request.uri())?;
     if let Some(actor) = &query.actor {
         service.app().may_look(actor, "ViewContributors", &site).await?;
     }
-    let (revision, access) = service.app().access(&site).await?;
-    Ok(reply::stamped(reply::json(StatusCode::OK, &access)?, revision, None))
+    let after: Option<UserId> = query.after()?;
+    let (revision, page) = service.app().access(&site, after.as_ref(), query.limit(service.limits())?).await?;
+    let next = page.items.last().filter(|_| page.more).map(|last| last.principal.id().to_owned());
+    let list = reply::List { items: page.items, next };
+    Ok(reply::stamped(reply::json(StatusCode::OK, &list)?, revision, None))
 }
 
 pub(super) fn created(created: bool) -> StatusCode {

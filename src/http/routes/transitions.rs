@@ -54,7 +54,8 @@ pub(super) async fn transition(
     let dry_run = reply::query::<TransitionQuery>(request.uri())?.dry_run;
     let key = key(request.headers())?;
     let if_match = text(request.headers(), header::IF_MATCH.as_str())?;
-    let path = request.uri().path().to_owned();
+    // The scope of the key: the site, however the caller encoded it.
+    let path = format!("/v1/sites/{site}/transitions");
     let body = json::read(request, service.limits().body).await?;
     let fingerprint = fingerprint(&body)?;
     let body: TransitionBody = json::typed(body)?;

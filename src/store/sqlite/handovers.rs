@@ -91,11 +91,12 @@ pub(super) fn save(db: &Connection, handover: &Handover) -> Result<(), StoreErro
              consents_given, offered_at, expires_at, ended_at, revision_at_offer, preview_digest)
          VALUES (:id, :site, :kind, :initiator, :initiated_by, :recipient, :status, :consents_needed,
              :consents_given, :offered_at, :expires_at, :ended_at, :revision_at_offer, :preview_digest)
-         ON CONFLICT (id) DO UPDATE SET site = excluded.site, kind = excluded.kind, initiator = excluded.initiator,
+         ON CONFLICT (id) DO UPDATE SET kind = excluded.kind, initiator = excluded.initiator,
              initiated_by = excluded.initiated_by, recipient = excluded.recipient, status = excluded.status,
              consents_needed = excluded.consents_needed, consents_given = excluded.consents_given,
              offered_at = excluded.offered_at, expires_at = excluded.expires_at, ended_at = excluded.ended_at,
-             revision_at_offer = excluded.revision_at_offer, preview_digest = excluded.preview_digest",
+             revision_at_offer = excluded.revision_at_offer, preview_digest = excluded.preview_digest
+         WHERE handover.site = excluded.site",
     )?
     .execute(named_params! {
         ":id": handover.id.as_str(),
@@ -113,12 +114,15 @@ pub(super) fn save(db: &Connection, handover: &Handover) -> Result<(), StoreErro
         ":revision_at_offer": int(handover.revision_at_offer.0)?,
         ":preview_digest": handover.preview_digest.as_str(),
     })
+    .and_then(|written| if written == 1 { Ok(()) } else { Err(rusqlite::Error::StatementChangedRows(written)) })
     .map_err(|error| match error.sqlite_error_code() {
         Some(rusqlite::ErrorCode::ConstraintViolation) => contradiction(format_args!(
             "handover `{}` (one may be open on site `{}`, and the site must exist): {error}",
             handover.id, handover.site
         )),
+        _ if matches!(error, rusqlite::Error::StatementChangedRows(0)) => {
+            contradiction(format_args!("handover `{}` belongs to another site than `{}`", handover.id, handover.site))
+        }
         _ => error.into(),
-    })?;
-    Ok(())
+    })
 }

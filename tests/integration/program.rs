@@ -1,0 +1,54 @@
+//! The built program, run once: its arguments in, its exit code and words out.
+
+use std::{
+    ffi::OsStr,
+    io::Write,
+    path::Path,
+    process::{Command, Output, Stdio},
+};
+
+/// The built program, in `folder`, without any setting of the environment that runs the tests. The variable of the
+/// same name as cargo's own lets the same tests judge another binary, a packaged one for example.
+pub fn program(folder: &Path) -> Command {
+    let named = std::env::var_os("CARGO_BIN_EXE_mandate");
+    let mut command = Command::new(named.as_deref().unwrap_or(OsStr::new(env!("CARGO_BIN_EXE_mandate"))));
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("MANDATE_")) {
+        command.env_remove(name);
+    }
+    command.current_dir(folder);
+    command
+}
+
+/// Runs a command to its end.
+pub fn run<S: AsRef<OsStr>>(folder: &Path, words: &[S]) -> Run {
+    Run::of(&program(folder).args(words).stdin(Stdio::null()).output().unwrap())
+}
+
+/// The same with something to read.
+pub fn run_reading<S: AsRef<OsStr>>(folder: &Path, words: &[S], input: &str) -> Run {
+    let mut command = program(folder);
+    command.args(words).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut process = command.spawn().unwrap();
+    // A command that refuses before it reads closes the pipe.
+    let _ = process.stdin.take().unwrap().write_all(input.as_bytes());
+    Run::of(&process.wait_with_output().unwrap())
+}
+
+/// How a command ended.
+#[derive(Debug)]
+pub struct Run {
+    /// Its exit code.
+    pub code: Option<i32>,
+    /// Its answer.
+    pub out: String,
+    /// Everything else.
+    pub err: String,
+}
+
+impl Run {
+    /// What a finished process left.
+    pub fn of(output: &Output) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Self { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
+    }
+}
