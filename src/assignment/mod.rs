@@ -8,15 +8,17 @@ mod ask;
 mod directory;
 mod facts;
 mod held;
+mod order;
 mod parts;
 mod policies;
 mod row;
 mod strengths;
 
-pub use ask::{Answer, Asked, Moment, Outcome, REASONS, Reach, STATE_REASONS, Standing};
+pub use ask::{Answer, Asked, Moment, Outcome, Reach, Standing};
 pub use directory::{Agency, AgencyStatus, Directory, MemberRole, StaffRole};
 pub use facts::{Circumstances, Facts, Flags};
 pub use held::{Held, HeldRole, Via};
+pub use order::{REASONS, STATE_REASONS};
 pub use policies::{GivenRoles, Kind, SITES, SitePolicies};
 pub use row::SiteRow;
 pub use strengths::{Strength, Strengths};
