@@ -5,7 +5,7 @@ CARGO ?= cargo
 NEXTEST := $(shell command -v cargo-nextest 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help tools test check bench bless demo
+.PHONY: help tools test walk kills check bench bless demo
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -14,12 +14,21 @@ tools: ## install what building and testing need (Debian; nothing where it is pr
 	@.ci/tools
 
 test: tools ## run every test that CI runs
+	$(CARGO) build --locked --example billing
 ifdef NEXTEST
 	$(CARGO) nextest run --locked --lib --bins --tests --no-fail-fast
 else
 	$(CARGO) test --locked --lib --bins --tests --no-fail-fast
 endif
 	$(CARGO) test --locked --doc
+
+kills: tools ## shoot the service and billing five hundred times during sagas and deliveries
+	$(CARGO) build --locked --example billing
+	MANDATE_KILLS=500 $(CARGO) test --locked --test integration -- --nocapture neither_death
+	MANDATE_KILLS=500 $(CARGO) test --locked --test integration events::no_event -- --nocapture
+
+walk: tools ## walk 100,000 commands at random (TEST_SEED repeats a walk)
+	MANDATE_WALK=100000 $(CARGO) test --locked --release --test integration walk:: -- --nocapture
 
 check: tools ## format, lints and documentation, warnings as errors
 	$(CARGO) fmt --check

@@ -121,6 +121,25 @@ pub fn new_uuid() -> String {
     uuid.hyphenated().to_string()
 }
 
+/// A fresh one-time code for a site: 60 random bits as twelve digits and letters that cannot be mistaken for each other
+/// (Crockford's base 32), in groups of four.
+#[must_use]
+pub fn new_site_code() -> String {
+    const DIGITS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+    #[expect(clippy::disallowed_methods, reason = "this is the module that the ban sends everybody to")]
+    let random = uuid::Uuid::new_v4().as_u128();
+    let mut code = String::with_capacity(14);
+    for place in 0..12_u32 {
+        if place > 0 && place % 4 == 0 {
+            code.push('-');
+        }
+        // The last 60 bits of a random UUID are all random.
+        let digit = usize::try_from((random >> (5 * place)) & 31).unwrap_or(0);
+        code.push(DIGITS.get(digit).copied().unwrap_or(b'0').into());
+    }
+    code
+}
+
 /// A fresh identifier for a handover.
 ///
 /// # Panics

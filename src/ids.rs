@@ -190,6 +190,14 @@ reference!(
     }
 );
 
+impl Principal {
+    /// The person, if it is one.
+    #[must_use]
+    pub const fn user(&self) -> Option<&UserId> {
+        if let Self::User(user) = self { Some(user) } else { None }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

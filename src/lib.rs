@@ -19,6 +19,7 @@ pub mod policy;
 pub mod site;
 
 // Ports and what stands behind them.
+pub mod billing;
 pub mod cache;
 pub mod clock;
 pub mod store;
@@ -27,5 +28,6 @@ pub mod store;
 pub mod app;
 pub mod cli;
 pub mod config;
+pub mod events;
 pub mod http;
 pub mod telemetry;

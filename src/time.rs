@@ -8,6 +8,9 @@ use std::{fmt, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+/// 9999-12-30T22:00:00Z, the last whole second that has a text.
+const LAST: i64 = 253_402_207_200_000_000;
+
 /// Microseconds since 1970-01-01T00:00:00Z.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Timestamp(i64);
@@ -33,10 +36,16 @@ impl Timestamp {
     pub const fn as_seconds(self) -> i64 {
         self.0.div_euclid(1_000_000)
     }
-    /// The later instant, saturating at the end of time.
+    /// The later instant, saturating at the last one that can be written: what is stored as text must read back the same.
     #[must_use]
     pub fn plus(self, duration: Duration) -> Self {
-        Self(self.0.saturating_add(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)))
+        let later = self.0.saturating_add(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX));
+        Self(later.min(LAST.max(self.0)))
+    }
+    /// The earlier instant, saturating at the beginning of time.
+    #[must_use]
+    pub fn minus(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)))
     }
     /// How long from `earlier` until `self`; zero when `earlier` is later.
     #[must_use]
@@ -101,5 +110,8 @@ mod tests {
         }
         assert_eq!(t.since(t.plus(Duration::from_secs(1))), Duration::ZERO);
         assert_eq!(Timestamp::from_micros(i64::MAX).to_string(), "9999-12-30T22:00:00Z");
+        let never = t.plus(Duration::MAX);
+        assert_eq!(never.to_string().parse::<Timestamp>().unwrap(), never, "a saturated deadline reads back the same");
+        assert_eq!((never, never.plus(Duration::from_secs(1))), (Timestamp::from_micros(LAST), never));
     }
 }

@@ -34,7 +34,7 @@ const MODULES: &[Module] = &[
     pure("decision", &["policy"]),
     pure("site", &["ids", "revision", "time", "assignment", "handover"]),
     pure("assignment", &["ids", "revision", "time", "policy", "decision", "site", "handover"]),
-    pure("handover", &["ids", "revision", "time", "site", "assignment"]),
+    pure("handover", &["digest", "ids", "revision", "time", "site", "assignment"]),
     pure("explanation", &["digest", "ids", "revision", "time", "site", "assignment", "handover"]),
     pure("authoring", PURE),
     edge("clock", &["ids", "time"]),
@@ -42,6 +42,8 @@ const MODULES: &[Module] = &[
     edge("cache", &["ids", "revision", "time", "site", "assignment", "store"]),
     edge("config", &["ids", "time", "handover"]),
     edge("telemetry", &["config"]),
+    edge("billing", &["ids", "revision", "time", "site", "store", "config"]),
+    edge("events", &["digest", "ids", "time", "clock", "config", "store"]),
     edge("app", BELOW_APP),
     edge("http", BELOW_HTTP),
     edge("cli", BELOW_CLI),
@@ -65,6 +67,8 @@ const BELOW_APP: &[&str] = &[
     "cache",
     "config",
     "telemetry",
+    "billing",
+    "events",
 ];
 const BELOW_HTTP: &[&str] = &[
     "digest",
@@ -82,6 +86,7 @@ const BELOW_HTTP: &[&str] = &[
     "cache",
     "config",
     "telemetry",
+    "events",
     "app",
 ];
 const BELOW_CLI: &[&str] = &[
@@ -101,6 +106,7 @@ const BELOW_CLI: &[&str] = &[
     "cache",
     "config",
     "telemetry",
+    "events",
     "app",
     "http",
 ];
@@ -117,6 +123,9 @@ const IMPURE: &[&[&str]] = &[
     &["rusqlite"],
     &["refinery"],
     &["ureq"],
+    &["redis"],
+    &["tokio_rustls"],
+    &["rustls_native_certs"],
     &["clap"],
     &["config"],
     &["tracing_subscriber"],

@@ -28,6 +28,24 @@ mod house {
         assert_eq!(listed, direct_dependencies(), "docs/dependencies.md and Cargo.toml differ");
     }
 
+    /// `docs/commands.md` lists every command that somebody can give, and none that there is not.
+    #[test]
+    fn every_command_is_documented() {
+        use mandate::handover::{Authority, CommandName};
+        let given: BTreeSet<&str> = CommandName::ALL
+            .into_iter()
+            .filter(|name| name.authority() != Authority::Time)
+            .map(CommandName::wire_name)
+            .collect();
+        let documented: BTreeSet<&str> = include_str!("../docs/commands.md")
+            .lines()
+            .filter_map(|line| line.strip_prefix("| `")?.split(" | ").next())
+            .flat_map(|cell| cell.split(", "))
+            .map(|name| name.trim_matches('`'))
+            .collect();
+        assert_eq!(documented, given);
+    }
+
     #[test]
     fn no_lint_is_silenced_without_a_reason() {
         let mut wrong = Vec::new();

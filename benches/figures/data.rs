@@ -156,6 +156,9 @@ pub fn agency(n: usize, ids: Ids) -> Agency {
         domain: format!("studio-{n}.example"),
         verified: true,
         status: AgencyStatus::Active,
+        status_since: Timestamp::default(),
+        returns_at: None,
+        card: true,
         members,
         revision: Revision(0),
     }

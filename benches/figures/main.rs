@@ -1,9 +1,9 @@
 //! What does it cost? The figures of the README, measured in one run and printed as one table.
 //!
-//! `cargo bench --bench figures` measures everything; names of parts after `--` (`decide`, `http`, `memory`,
-//! `transition`) measure those, and `quick` shortens the rounds. Every target is a ratio between two things that are
-//! measured in turns in the same run, because absolute times do not travel from machine to machine. What a part does,
-//! its module's header says; `benches/README.md` has the results and what they cannot show.
+//! `cargo bench --bench figures` measures everything; names of parts after `--` (`decide`, `http`, `memory`, `preview`,
+//! `transition`) measure those, and `quick` shortens the rounds. Every target but the time of a preview is a ratio between
+//! two things that are measured in turns in the same run, because absolute times do not travel from machine to machine.
+//! What a part does, its module's header says; `benches/README.md` has the results and what they cannot show.
 //!
 //! The program is also its own helpers, under words that begin with `as-`: the yardstick server, the load generator,
 //! and the process whose memory is weighed.
@@ -18,6 +18,7 @@ mod http;
 mod load;
 mod machine;
 mod memory;
+mod preview;
 mod table;
 mod transition;
 
@@ -57,6 +58,7 @@ fn measure(parts: &[&str]) {
     for (name, part) in [
         ("decide", decide::measure as fn(Effort) -> Vec<table::Row>),
         ("transition", transition::measure),
+        ("preview", preview::measure),
         ("memory", memory::measure),
         ("http", http::measure),
     ] {

@@ -8,34 +8,33 @@
 use std::{sync::Arc, time::Instant};
 
 use mandate::{
-    app::{App, CommandRequest},
+    app::{App, CommandRequest, Rules},
     clock::{Clock as _, SystemClock},
-    handover::{Command, Timers},
-    ids::{Account, HandoverId, Principal, SiteId, UserId},
-    site::{Plan, Seats, Side, Site, SiteDocument, Tier},
+    handover::Command,
+    ids::{HandoverId, Principal, SiteId, UserId},
+    site::Seats,
 };
 use rusqlite::Connection;
 use smol_str::SmolStr;
 
 use crate::{
     Effort,
-    data::{self, Ids, PERSON_ROLES},
+    data::{self, Ids},
+    preview::{self, PEOPLE},
     table::{Row, median, quantile},
 };
 
 /// Pairs in one round.
 const PAIRS: usize = 150;
-/// People on the site whose preview is timed.
-const PEOPLE: usize = 50;
 
 pub fn measure(effort: Effort) -> Vec<Row> {
     let folder = data::scratch("transition");
     let policies = data::policies();
     let path = data::store(&folder, &policies);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let app = runtime.block_on(App::open(&path, policies, Timers::default(), Arc::new(SystemClock))).unwrap();
+    let app = runtime.block_on(App::open(&path, policies, Rules::default(), Arc::new(SystemClock))).unwrap();
     let bare = bare(&folder);
-    let (mut commands, mut bares, mut offers, mut previews) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut commands, mut bares, mut offers) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..effort.rounds {
         for n in 0..PAIRS {
             bares.push(micros(|| {
@@ -57,11 +56,9 @@ pub fn measure(effort: Effort) -> Vec<Row> {
             }));
         }
     }
-    crowd(&runtime, &app);
+    preview::crowd(&runtime, &app);
     for _ in 0..effort.rounds * 5 {
-        let [preview, offer] = offer_and_cancel(&runtime, &app);
-        previews.push(preview);
-        offers.push(offer);
+        offers.push(offer_and_cancel(&runtime, &app));
     }
     let (base, command, offer) = (median(&mut bares), median(&mut commands), median(&mut offers));
     let ratio = command / base;
@@ -76,10 +73,6 @@ pub fn measure(effort: Effort) -> Vec<Row> {
         Row::told(
             format!("an offer on a site with {PEOPLE} people, by the bare commit"),
             format!("{:.2} × ({offer:.0} µs)", offer / base),
-        ),
-        Row::told(
-            format!("a preview with {PEOPLE} people, by the bare commit"),
-            format!("{:.2} × ({:.1} ms)", median(&mut previews) / base, median(&mut previews) / 1_000.0),
         ),
     ]
 }
@@ -110,7 +103,7 @@ fn owner_of(site: usize) -> UserId {
     }
 }
 
-fn request(site: SiteId, actor: UserId, command: Command, preview_digest: Option<SmolStr>) -> CommandRequest {
+pub fn request(site: SiteId, actor: UserId, command: Command, preview_digest: Option<SmolStr>) -> CommandRequest {
     CommandRequest {
         path: format!("/v1/sites/{site}/transitions"),
         site,
@@ -122,42 +115,18 @@ fn request(site: SiteId, actor: UserId, command: Command, preview_digest: Option
         command,
         if_match: None,
         preview_digest,
+        lang: "en".into(),
     }
 }
 
-const CROWDED: &str = "crowded";
-
-/// Registers the site with many people.
-fn crowd(runtime: &tokio::runtime::Runtime, app: &App) {
-    use mandate::app::import::{Line, Record, import_batch};
-    let owner = Ids::Short.user(0);
-    let seats = Seats::SelfManaged { owner: owner.clone() };
-    let mut site = Site::registered(CROWDED.parse().unwrap(), seats, Plan::of(Tier::Premium), true, Vec::new());
-    site.contributors = (1..=PEOPLE)
-        .map(|n| {
-            let role = PERSON_ROLES[n % PERSON_ROLES.len()];
-            (Ids::Short.user(n), data::contributor(role, Account::from(owner.clone()), Side::Client))
-        })
-        .collect();
-    let line = Line { number: 1, record: Record::Site(Box::new(SiteDocument::from(&site))) };
-    let policies = app.view().policies();
-    runtime.block_on(import_batch(app.store(), &policies, vec![line], SystemClock.now())).unwrap();
-}
-
-/// How long a preview of an offer takes, and the offer itself; it is taken back after.
-fn offer_and_cancel(runtime: &tokio::runtime::Runtime, app: &App) -> [f64; 2] {
-    let site: SiteId = CROWDED.parse().unwrap();
-    let owner = Ids::Short.user(0);
-    let offer = Command::OfferPartnerRole { to: Ids::Short.agency(7) };
-    let started = Instant::now();
-    let preview = runtime.block_on(app.preview(request(site.clone(), owner.clone(), offer.clone(), None))).unwrap();
-    let preview_took = started.elapsed().as_nanos() as f64 / 1_000.0;
-    let preview = serde_json::to_value(preview).unwrap();
-    let digest = preview["digest"].as_str().map(SmolStr::new);
-    let started = Instant::now();
-    let reply = runtime.block_on(app.command(request(site.clone(), owner.clone(), offer, digest))).unwrap();
-    let offer_took = started.elapsed().as_nanos() as f64 / 1_000.0;
-    let handover: HandoverId = reply.body["handover"]["id"].as_str().unwrap().parse().unwrap();
-    runtime.block_on(app.command(request(site, owner, Command::CancelHandover { handover }, None))).unwrap();
-    [preview_took, offer_took]
+/// How long an offer takes that was previewed; it is taken back after.
+fn offer_and_cancel(runtime: &tokio::runtime::Runtime, app: &App) -> f64 {
+    let preview = serde_json::to_value(runtime.block_on(app.preview(preview::offer())).unwrap()).unwrap();
+    let offer = CommandRequest { preview_digest: preview["digest"].as_str().map(SmolStr::new), ..preview::offer() };
+    let mut reply = None;
+    let took = micros(|| reply = Some(runtime.block_on(app.command(offer)).unwrap()));
+    let handover: HandoverId = reply.unwrap().body["handover"]["id"].as_str().unwrap().parse().unwrap();
+    let site = preview::SELF_MANAGED.parse().unwrap();
+    runtime.block_on(app.command(request(site, preview::seat(), Command::CancelHandover { handover }, None))).unwrap();
+    took
 }

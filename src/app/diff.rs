@@ -71,6 +71,9 @@ pub fn permission_diff(
     Ok(changes)
 }
 
+/// Roles, the circumstances that follow from how they are held, and what is missing for an answer.
+type Group = (Vec<RoleIx>, Circumstances, Option<&'static str>);
+
 /// One state of a site, with what was found out about it: people who hold the same roles in the same way may do the
 /// same, so each such group is asked about once.
 pub(super) struct State<'a> {
@@ -78,7 +81,7 @@ pub(super) struct State<'a> {
     directory: &'a Directory,
     row: SiteRow,
     now: Timestamp,
-    known: HashMap<(Vec<RoleIx>, Circumstances), Vec<Reach>>,
+    known: HashMap<Group, Vec<Reach>>,
 }
 
 impl<'a> State<'a> {
@@ -92,13 +95,12 @@ impl<'a> State<'a> {
     pub(super) fn held(&mut self, principal: &Principal) -> Result<(Held, Vec<Reach>), Fault> {
         let asked = Asked::default();
         let standing = Standing::of(self.policies, &self.row, self.directory, principal, &asked, self.now, 0);
-        let key = (standing.roles().to_vec(), standing.held().circumstances);
         let held = standing.held().clone();
+        let key = (standing.roles().to_vec(), held.circumstances, held.missing);
         if let Some(known) = self.known.get(&key) {
             return Ok((held, known.clone()));
         }
-        let actions = self.policies.bundle().actions();
-        let found = actions.map(|(action, _)| standing.reach(action)).collect::<Result<Vec<_>, _>>()?;
+        let found = standing.reach()?;
         self.known.insert(key, found.clone());
         Ok((held, found))
     }
@@ -145,3 +147,6 @@ pub(super) fn people_of(site: &Site, directory: &Directory) -> BTreeSet<UserId> 
     concerned(site, directory, &mut people);
     people
 }
+
+#[cfg(test)]
+mod tests;

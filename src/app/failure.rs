@@ -11,6 +11,8 @@ use crate::{decision::Fault, handover::Refusal, store::StoreError};
 pub enum Kind {
     /// 400: the request itself is wrong.
     Invalid,
+    /// 402: somebody has to pay first.
+    Payment,
     /// 403: the actor may not.
     Forbidden,
     /// 404: there is no such thing.
@@ -21,6 +23,8 @@ pub enum Kind {
     Precondition,
     /// 422: facts stand in the way, or a key is used twice.
     Unprocessable,
+    /// 429: too much of it.
+    TooMany,
     /// 503: cannot decide or commit now.
     Unavailable,
 }
@@ -117,67 +121,135 @@ impl From<StoreError> for Failure {
 
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
-        let code = refusal.code();
-        let fail = |kind, detail: String| Self::new(kind, code.to_string(), detail);
-        match refusal {
-            Refusal::Illegal { state, command, because } => fail(
-                Kind::Conflict,
-                format!("`{}` is not possible while the site is {state}: {because}.", command.wire_name()),
-            )
-            .with("state", state)
-            .with("command", command.wire_name()),
-            Refusal::AlreadySo { what } => fail(Kind::Conflict, format!("Nothing to do: {what}.")),
-            Refusal::AlreadyOpen => fail(
-                Kind::Conflict,
-                "An offer is open on this site. Wait for its answer, or take it back with cancel_handover.".to_owned(),
-            ),
-            Refusal::Terminal(status) => fail(
-                Kind::Conflict,
-                format!("This handover has ended: it was {}. Make a new offer to try again.", status.wire_name()),
-            ),
-            Refusal::UnknownHandover => Self::unknown_handover(),
-            Refusal::Blocked(blockers) => {
-                let codes: Vec<&str> = blockers.iter().map(|blocker| blocker.code()).collect();
-                Self::blocked(&codes)
-            }
-            Refusal::HasRole => fail(
-                Kind::Conflict,
-                "The person has a role on this site already. Use change_role, or revoke_role first.".to_owned(),
-            ),
-            Refusal::UnknownContributor => fail(
-                Kind::NotFound,
-                "The person has no role on this site that could be changed, kept or taken. Use grant_role to give one."
-                    .to_owned(),
-            ),
-            Refusal::MayNotGrant { role } => fail(
-                Kind::Forbidden,
-                format!(
-                    "You cannot give, change, keep or take the role `{role}`: it may do something that you may not, or \
-                     it is your own."
-                ),
-            )
-            .with("role", role),
-            Refusal::UnknownRole { role } => fail(
-                Kind::Invalid,
-                format!("`{role}` is not a role that an invitation can give. A seat is moved by a handover."),
-            ),
-            Refusal::OtherSide => fail(
-                Kind::Forbidden,
-                "This person was invited by the client. Ask the client to change or remove them.".to_owned(),
-            ),
-            Refusal::OwnAccount => fail(
-                Kind::Unprocessable,
-                "The offer names the account that makes it. Name somebody else in `to`.".to_owned(),
-            ),
-            Refusal::NotAParty => fail(
-                Kind::Forbidden,
-                "Only the named party can do this: the named user, or an admin of the named agency.".to_owned(),
-            ),
-            Refusal::UnknownAgency => fail(
-                Kind::NotFound,
-                "The agency named in `to` is not registered. Register it with PUT /v1/agencies/{agency}.".to_owned(),
-            ),
+        if let Refusal::Blocked(blockers) = &refusal {
+            let codes: Vec<&str> = blockers.iter().map(|blocker| blocker.code()).collect();
+            return Self::blocked(&codes);
         }
+        let failure = Self::new(kind(&refusal), refusal.code().to_string(), sentence(&refusal));
+        match refusal {
+            Refusal::Illegal { state, command, .. } => {
+                failure.with("state", state).with("command", command.wire_name())
+            }
+            Refusal::MayNotGrant { role } => failure.with("role", role),
+            Refusal::AgencyNeeded => failure.with("field", "agency"),
+            Refusal::ApproverNeeded => failure.with("field", "approver"),
+            Refusal::UnknownDomain { domain } => failure.with("domain", domain),
+            Refusal::ConfirmRequired { action, operation } => {
+                failure.with("action", action).with("operation", operation)
+            }
+            Refusal::OutOfRange { field, .. } => failure.with("field", field),
+            _ => failure,
+        }
+    }
+}
+
+/// What kind of answer a refusal is.
+const fn kind(refusal: &Refusal) -> Kind {
+    match refusal {
+        Refusal::Illegal { .. }
+        | Refusal::AlreadySo { .. }
+        | Refusal::AlreadyOpen
+        | Refusal::Terminal(_)
+        | Refusal::HasRole
+        | Refusal::AdminActsForAgency
+        | Refusal::FreezeUsed => Kind::Conflict,
+        Refusal::UnknownHandover
+        | Refusal::UnknownContributor
+        | Refusal::UnknownAgency
+        | Refusal::UnknownMember
+        | Refusal::UnknownStaff
+        | Refusal::UnknownConfirmation => Kind::NotFound,
+        Refusal::MayNotGrant { .. }
+        | Refusal::OtherSide
+        | Refusal::NotAParty
+        | Refusal::WrongSiteCode
+        | Refusal::ApproverNeeded
+        | Refusal::ConfirmRequired { .. } => Kind::Forbidden,
+        Refusal::UnknownRole { .. } | Refusal::AgencyNeeded | Refusal::OutOfRange { .. } => Kind::Invalid,
+        Refusal::Blocked(_) | Refusal::OwnAccount | Refusal::UnknownDomain { .. } | Refusal::NotConfirmable { .. } => {
+            Kind::Unprocessable
+        }
+    }
+}
+
+/// A refusal in words, with what to do about it.
+fn sentence(refusal: &Refusal) -> String {
+    match refusal {
+        Refusal::Illegal { state, command, because } => {
+            format!("`{}` is not possible while the site is {state}: {because}.", command.wire_name())
+        }
+        Refusal::AlreadySo { what } => format!("Nothing to do: {what}."),
+        Refusal::Terminal(status) => {
+            format!("This handover has ended: it was {}. Make a new offer to try again.", status.wire_name())
+        }
+        Refusal::MayNotGrant { role } => format!(
+            "You cannot give, change, keep or take the role `{role}`: it may do something that you may not, it is your \
+             own, or it is more than somebody of the partner's keeps after a return (WebsiteManager)."
+        ),
+        Refusal::UnknownRole { role } => {
+            format!("`{role}` is not a role that an invitation can give. A seat is moved by a handover.")
+        }
+        Refusal::UnknownDomain { domain } => format!("`{domain}` is not a domain of this site that its owner holds."),
+        Refusal::ConfirmRequired { action, operation } => format!(
+            "The client must confirm this first: confirm_partner_action with the action `{action}` and the operation \
+             `{operation}`."
+        ),
+        Refusal::NotConfirmable { action } => {
+            format!("`{action}` is not something that a partner may do with the client's confirmation only.")
+        }
+        Refusal::OutOfRange { field, allowed } => format!("`{field}` is out of its range: it is {allowed}."),
+        fixed => fixed_sentence(fixed).to_owned(),
+    }
+}
+
+/// The sentences that name nothing.
+const fn fixed_sentence(refusal: &Refusal) -> &'static str {
+    match refusal {
+        Refusal::AlreadyOpen => {
+            "An offer is open on this site. Wait for its answer, or take it back with cancel_handover."
+        }
+        Refusal::UnknownHandover => {
+            "There is no such handover on this site. GET /v1/sites/{site}/handovers lists them."
+        }
+        Refusal::HasRole => "The person has a role on this site already. Use change_role, or revoke_role first.",
+        Refusal::UnknownContributor => {
+            "The person has no role on this site that could be changed, kept or taken. Use grant_role to give one."
+        }
+        Refusal::OtherSide => "This belongs to the other side. Ask the other side to change or remove it.",
+        Refusal::OwnAccount => "The offer names the account that makes it. Name somebody else in `to`.",
+        Refusal::NotAParty => "Only the named party can do this: the named user, or an admin of the named agency.",
+        Refusal::UnknownAgency => {
+            "The agency named in `to` is not registered. Register it with PUT /v1/agencies/{agency}."
+        }
+        Refusal::WrongSiteCode => {
+            "This is not the site's code, or it was used or has run out. Ask the owner for a new one (issue_site_code)."
+        }
+        Refusal::AgencyNeeded => {
+            "Name the agency that asks in `agency`: an active, verified one of which you are an admin."
+        }
+        Refusal::UnknownMember => {
+            "The person is not a member of the agency that could be meant here. Only members (not billing people) are \
+             given or denied work."
+        }
+        Refusal::AdminActsForAgency => {
+            "An admin acts as the agency itself and is not kept out alone. Ask the agency, or take the site back."
+        }
+        Refusal::UnknownStaff => {
+            "There is no such support agent, or no live session of theirs. Register staff with PUT /v1/staff/{id}."
+        }
+        Refusal::ApproverNeeded => "Name in `approver` another member of trust and safety who agreed to this.",
+        Refusal::UnknownConfirmation => "No such confirmation waits: it was spent, has run out, or was never given.",
+        Refusal::FreezeUsed => "There is one freeze in each engagement, and this one has had it.",
+        Refusal::Illegal { .. }
+        | Refusal::AlreadySo { .. }
+        | Refusal::Terminal(_)
+        | Refusal::Blocked(_)
+        | Refusal::MayNotGrant { .. }
+        | Refusal::UnknownRole { .. }
+        | Refusal::UnknownDomain { .. }
+        | Refusal::ConfirmRequired { .. }
+        | Refusal::NotConfirmable { .. }
+        | Refusal::OutOfRange { .. } => "This is not possible now.",
     }
 }
 

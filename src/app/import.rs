@@ -19,7 +19,7 @@ use smol_str::SmolStr;
 use super::registry;
 use crate::{
     assignment::{Agency, Directory, SitePolicies, StaffRole},
-    handover::HandoverKind,
+    handover::{HandoverKind, HandoverStatus},
     ids::{Account, AgencyId, SiteId, StaffId},
     revision::Revision,
     site::{Mode, ReturnReason, Seats, Side, Site, SiteDocument},
@@ -309,7 +309,7 @@ impl<'a> Batch<'a> {
     }
 
     fn event(&mut self, site: Option<SiteId>, kind: &str, data: serde_json::Value) {
-        self.events.push(NewEvent { site, kind: kind.to_owned(), actor: None, via: None, data });
+        self.events.push(NewEvent { site, kind: kind.to_owned(), actor: None, via: None, data, evidence: None });
     }
 
     fn verdict(self) -> Verdict<Result<Imported, ImportError>> {
@@ -348,9 +348,16 @@ fn possible(site: &Site) -> Result<(), String> {
             HandoverKind::PartnerHandover => site.seats.mode() == Mode::SelfManaged,
             HandoverKind::ClientAssignment => site.seats.mode() == Mode::PartnerBuilt,
             HandoverKind::PartnerReplacement => engaged,
-            HandoverKind::OwnershipTransfer => site.seats.owner().is_some(),
+            HandoverKind::OwnershipTransfer => {
+                let by_case = offer.terms.as_ref().is_some_and(|terms| terms.case.is_some());
+                site.seats.owner().is_some() || (engaged && by_case)
+            }
         };
-        let seated = site.seats.owner().is_none() || site.seats.owner().as_ref() == Some(&offer.initiator);
+        let seated = match offer.status {
+            // A request comes from an agency without a seat, and goes to the owner.
+            HandoverStatus::Requested => site.seats.owner().as_ref() == Some(&offer.to),
+            _ => site.seats.owner().is_none() || site.seats.owner().as_ref() == Some(&offer.initiator),
+        };
         if !fits || !seated {
             return Err("`open_handover` was not made from a seat of this site".to_owned());
         }

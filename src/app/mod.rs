@@ -7,11 +7,14 @@
 mod check;
 mod command;
 mod diff;
+mod events;
 mod failure;
 pub mod import;
 mod preview;
 mod read;
 mod registry;
+mod rules;
+mod saga;
 #[cfg(test)]
 mod tests;
 mod timers;
@@ -20,16 +23,21 @@ pub use check::{Checked, Detail};
 pub use command::{CommandRequest, Reply, ReplyBody};
 pub use diff::{Change as PermissionChange, PermissionDiff};
 pub use failure::{Failure, Kind};
-pub use preview::Preview;
+pub use preview::{Notice, Preview};
 pub use read::{AccessEntry, Viewer};
-pub use registry::{AgencyUpdate, PlanUpdate, Registered, SiteUpdate};
+pub use registry::{AccountState, AccountUpdate, AccountView, AgencyUpdate, PlanUpdate, Registered, SiteUpdate};
+pub use rules::Rules;
 
 use std::{path::Path, sync::Arc, time::Duration};
+
+use tokio::sync::watch;
 
 use crate::{
     assignment::SitePolicies,
     cache::View,
     clock::Clock,
+    config::Billing,
+    events::Wake,
     handover::Timers,
     store::{Observer, Store, StoreError, sqlite::SqliteStore},
     time::Timestamp,
@@ -37,12 +45,16 @@ use crate::{
 
 /// The service.
 pub struct App {
-    store: SqliteStore,
+    store: Arc<SqliteStore>,
     view: Arc<View>,
     clock: Arc<dyn Clock>,
-    timers: Timers,
+    rules: Rules,
     /// Wakes the timers' worker when a commit may have brought a nearer deadline.
     deadlines: Arc<tokio::sync::Notify>,
+    /// Who is asked before somebody comes to pay.
+    billing: Option<Arc<saga::Desk>>,
+    /// Wakes whoever delivers events.
+    wake: watch::Sender<Wake>,
 }
 
 /// A last commit further ahead of the clock than this is worth a warning.
@@ -59,19 +71,38 @@ impl App {
     pub async fn open(
         path: &Path,
         policies: Arc<SitePolicies>,
-        timers: Timers,
+        rules: Rules,
         clock: Arc<dyn Clock>,
+    ) -> Result<Arc<Self>, StoreError> {
+        Self::open_with_billing(path, policies, rules, clock, &Billing::default()).await
+    }
+
+    /// The same, with a billing service that is asked before somebody comes to pay, when these settings name one.
+    ///
+    /// # Errors
+    /// As [`App::open`].
+    pub async fn open_with_billing(
+        path: &Path,
+        policies: Arc<SitePolicies>,
+        rules: Rules,
+        clock: Arc<dyn Clock>,
+        billing: &Billing,
     ) -> Result<Arc<Self>, StoreError> {
         let view = Arc::new(View::new(policies, MAX_CACHED_SITES));
         let deadlines = Arc::new(tokio::sync::Notify::new());
+        let owed = Arc::new(tokio::sync::Notify::new());
+        let billing = saga::Desk::of(billing, Arc::clone(&owed)).map(Arc::new);
+        let wake = watch::Sender::new(Wake::default());
         let observer: Observer = {
-            let (view, deadlines) = (Arc::clone(&view), Arc::clone(&deadlines));
+            let (view, deadlines, wake) = (Arc::clone(&view), Arc::clone(&deadlines), wake.clone());
             Arc::new(move |committed| {
                 view.publish(committed);
                 deadlines.notify_one();
+                owed.notify_one();
+                wake.send_modify(|wake| wake.commits += 1);
             })
         };
-        let store = SqliteStore::open(path, Some(observer))?;
+        let store = Arc::new(SqliteStore::open(path, Some(observer))?);
         let head = store.head().await?;
         let directory = store.directory().await?;
         view.begin(directory.revision, head.at, directory.value);
@@ -83,12 +114,19 @@ impl App {
                  has caught up, sign-ins look old and steps that need a fresh one are refused"
             );
         }
-        Ok(Arc::new(Self { store, view, clock, timers, deadlines }))
+        let app = Arc::new(Self { store, view, clock, rules, deadlines, billing, wake });
+        app.take_over_sagas().await?;
+        Ok(app)
     }
     /// The system of record.
     #[must_use]
     pub fn store(&self) -> &SqliteStore {
         &self.store
+    }
+    /// The same, and what wakes whoever delivers its events.
+    #[must_use]
+    pub fn outbox(&self) -> (Arc<SqliteStore>, watch::Receiver<Wake>) {
+        (Arc::clone(&self.store), self.wake.subscribe())
     }
     /// What decisions see.
     #[must_use]
@@ -98,7 +136,7 @@ impl App {
     /// How long things take.
     #[must_use]
     pub fn timers(&self) -> &Timers {
-        &self.timers
+        &self.rules.timers
     }
     /// Now: the later of the wall clock and the last commit, so that a clock that jumps back revives nothing.
     #[must_use]
@@ -106,12 +144,12 @@ impl App {
         self.clock.now().max(self.view.head().1)
     }
     fn step_up_s(&self) -> i64 {
-        i64::try_from(self.timers.step_up.as_secs()).unwrap_or(i64::MAX)
+        i64::try_from(self.rules.timers.step_up.as_secs()).unwrap_or(i64::MAX)
     }
 }
 
 impl std::fmt::Debug for App {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("App").field("timers", &self.timers).finish_non_exhaustive()
+        f.debug_struct("App").field("rules", &self.rules).finish_non_exhaustive()
     }
 }

@@ -6,7 +6,7 @@ use smol_str::SmolStr;
 use super::{
     App, Failure, Kind,
     diff::{State, concerning, people_of},
-    preview,
+    preview::{self, Notice},
 };
 use crate::{
     assignment::{Agency, Asked, MemberRole, Reach, Via},
@@ -14,7 +14,7 @@ use crate::{
     handover::Handover,
     ids::{Account, AgencyId, HandoverId, Principal, SiteId, UserId},
     revision::Revision,
-    site::Site,
+    site::{Seats, Site},
     store::{AuditEvent, Change, Page, Store},
 };
 
@@ -137,7 +137,23 @@ impl App {
     pub async fn explanation(&self, id: &HandoverId, audience: Audience, lang: &str) -> Result<Explanation, Failure> {
         let handover = self.handover(id).await?;
         let site = self.site(&handover.site).await?;
+        if site.seats == Seats::Purged {
+            return Err(Failure::new(
+                Kind::NotFound,
+                "no_explanation",
+                "What this handover was about no longer exists.",
+            ));
+        }
         preview::of_handover(self, &site, &handover, audience, lang)
+    }
+
+    /// What is going on with a site, told to one side.
+    ///
+    /// # Errors
+    /// `404` for an unknown site, `400` for an unknown language.
+    pub async fn notices(&self, site: &SiteId, audience: Audience, lang: &str) -> Result<Vec<Notice>, Failure> {
+        let site = self.site(site).await?;
+        preview::going_on(self, &site, audience, lang)
     }
 
     /// A site's audit events after a position.

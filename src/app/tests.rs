@@ -30,7 +30,7 @@ impl Desk {
         let folder = tempfile::tempdir().unwrap();
         let clock = Arc::new(SettableClock::at("2026-11-10T09:00:00Z".parse().unwrap()));
         let shared: Arc<dyn crate::clock::Clock> = Arc::<SettableClock>::clone(&clock);
-        let app = App::open(&folder.path().join("mandate.db"), Arc::clone(&SHIPPED), Timers::default(), shared).await;
+        let app = App::open(&folder.path().join("mandate.db"), Arc::clone(&SHIPPED), Rules::default(), shared).await;
         let desk = Self { app: app.unwrap(), clock, keys: std::cell::Cell::new(0), folder };
         for (agency, admin) in [("north", "ann"), ("south", "sue")] {
             desk.agency(agency, Some(true), Some(AgencyStatus::Active)).await;
@@ -40,7 +40,14 @@ impl Desk {
         desk
     }
     async fn agency(&self, id: &str, verified: Option<bool>, status: Option<AgencyStatus>) {
-        let update = AgencyUpdate { name: format!("Studio {id}"), domain: format!("{id}.example"), verified, status };
+        let update = AgencyUpdate {
+            name: format!("Studio {id}"),
+            domain: format!("{id}.example"),
+            verified,
+            status,
+            card: None,
+            case: None,
+        };
         self.app.put_agency(id.parse().unwrap(), update).await.unwrap();
     }
     async fn member(&self, agency: &str, user: &str, role: MemberRole) {
@@ -53,6 +60,7 @@ impl Desk {
             plan: Some(PlanUpdate { tier: Some(Tier::Premium), ..PlanUpdate::default() }),
             published: Some(true),
             domains: None,
+            blockers: None,
         };
         self.app.put_site(id.parse().unwrap(), update).await.unwrap();
     }
@@ -69,6 +77,7 @@ impl Desk {
             command,
             if_match: None,
             preview_digest: preview_digest.map(SmolStr::new),
+            lang: "en".into(),
         }
     }
     async fn does(&self, site: &str, actor: &str, command: Command) -> Result<Reply, Failure> {

@@ -8,10 +8,14 @@ use std::{sync::Arc, time::Duration};
 
 use super::{App, Failure, command};
 use crate::{
+    assignment::{Directory, SitePolicies},
     clock,
-    handover::{self, Situation},
-    ids::SiteId,
+    handover::{self, Applied, Situation, Timers},
+    ids::{HandoverId, SiteId},
+    revision::Revision,
+    site::Site,
     store::{Loaded, Store, Verdict, Wanted},
+    time::Timestamp,
 };
 
 /// Sites looked at in one round.
@@ -66,34 +70,64 @@ impl App {
         }
     }
 
-    /// Commits the next due step of one site; false when there was none.
+    /// Commits what is due on one site; false when nothing was. The state that the transaction reads says what is due, so
+    /// that it happens once however many try.
     async fn commit_due_on(&self, site: &SiteId) -> Result<bool, Failure> {
-        let Some(command) = self.store.site(site).await?.value.and_then(|site| handover::due(&site, self.now())) else {
-            return Ok(false);
-        };
-        // A handover expires once in its life; a site may return many times, and its state says whether it is due.
-        let wanted = Wanted { sites: vec![site.clone()], handover: command.handover().cloned(), ..Wanted::default() };
-        let (policies, timers, new_handover) = (self.view.policies(), self.timers.clone(), clock::new_handover_id());
-        let clock = Arc::clone(&self.clock);
+        let wanted = Wanted { sites: vec![site.clone()], ..Wanted::default() };
+        let (policies, timers) = (self.view.policies(), self.rules.timers.clone());
+        let unused = clock::new_handover_id();
+        let (clock, books) = (Arc::clone(&self.clock), self.books());
         let decide = Box::new(move |loaded: &Loaded| {
             let now = clock.now().max(loaded.head.at);
             let Some(site) = loaded.sites.first().and_then(Option::as_ref) else { return Verdict::Leave(false) };
-            let situation = Situation {
-                site,
-                named: loaded.handover.as_ref(),
-                directory: &loaded.directory,
-                strengths: policies.strengths(),
-                timers: &timers,
-                acting: None,
-                new_handover: &new_handover,
-                revision: loaded.head.revision.next(),
-                preview_digest: "",
-            };
-            match handover::apply(&situation, &command, now) {
-                Ok(applied) => Verdict::Commit(Box::new(command::changes(applied, None, now)), true),
-                Err(_) => Verdict::Leave(false),
+            let revision = loaded.head.revision.next();
+            match settle(site, &loaded.directory, &policies, &timers, (&unused, revision), now) {
+                Some(settled) => {
+                    let changes = command::changes(settled, None, None, now);
+                    Verdict::Commit(Box::new(books.settled(loaded, changes)), true)
+                }
+                None => Verdict::Leave(false),
             }
         });
         Ok(self.store.change(wanted, decide).await?)
     }
 }
+
+/// What time has made of a site: every step that is due, one after the other, as one change. None when nothing is due.
+pub(super) fn settle(
+    site: &Site,
+    directory: &Directory,
+    policies: &SitePolicies,
+    timers: &Timers,
+    (new_handover, revision): (&HandoverId, Revision),
+    now: Timestamp,
+) -> Option<Applied> {
+    let mut settled: Option<Applied> = None;
+    for _ in 0..STEPS {
+        let site = settled.as_ref().map_or(site, |settled| &settled.site);
+        let Some(command) = handover::due(site, directory, now) else { break };
+        let situation = Situation {
+            site,
+            named: None,
+            directory,
+            strengths: policies.strengths(),
+            timers,
+            acting: None,
+            new_handover,
+            revision,
+            preview_digest: "",
+            text_version: "",
+            new_code: "",
+            four_eyes: false,
+        };
+        let Ok(next) = handover::apply(&situation, &command, now) else { break };
+        settled = Some(match settled {
+            Some(before) => before.then(next),
+            None => next,
+        });
+    }
+    settled
+}
+
+/// More steps than can be due at once: each clock of a site runs out once.
+const STEPS: usize = 16;

@@ -85,24 +85,13 @@ impl SiteRow {
     }
 }
 
-/// How far somebody may do an action.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Reach {
-    /// Not at all.
-    None,
-    /// With a fresh sign-in, a confirmation, a case, or for their own account.
-    Conditional,
-    /// As they stand.
-    Plain,
-}
-
 /// How long a sign-in may lie ahead of `now`: clocks differ.
 const AHEAD_S: i64 = 60;
 
 /// A principal on a site at a moment: everything that does not depend on the action.
 #[derive(Debug, Clone)]
 pub struct Standing<'a> {
-    policies: &'a SitePolicies,
+    pub(super) policies: &'a SitePolicies,
     row: &'a SiteRow,
     principal: &'a Principal,
     held: Held,
@@ -199,7 +188,7 @@ impl<'a> Standing<'a> {
         decision::evaluate(self.policies.bundle(), &self.policies.slice(kind, action, &self.roles, facts))
     }
     /// Services ask and report; they hold no role.
-    fn kind(&self) -> Option<Kind> {
+    pub(super) fn kind(&self) -> Option<Kind> {
         match self.principal {
             Principal::User(_) => Some(Kind::User),
             Principal::Staff(_) => Some(Kind::Staff),
@@ -239,25 +228,6 @@ impl<'a> Standing<'a> {
             facts: Some(facts),
         })
     }
-    /// How far the principal may do an action: as they stand, after doing something about it, or not at all.
-    ///
-    /// # Errors
-    /// [`Fault`] when there is no answer.
-    pub fn reach(&self, action: ActionIx) -> Result<Reach, Fault> {
-        let facts = self.facts(action);
-        if self.evaluate_under(action, &facts)?.allowed {
-            return Ok(Reach::Plain);
-        }
-        let circumstances = Circumstances {
-            fresh_sign_in: true,
-            confirmed: true,
-            own_account: true,
-            case_given: true,
-            ..facts.circumstances
-        };
-        let allowed = self.evaluate_under(action, &Facts { circumstances, ..facts })?.allowed;
-        Ok(if allowed { Reach::Conditional } else { Reach::None })
-    }
     /// The routes by which some policy's scope reaches this action, most direct first.
     #[must_use]
     pub fn routes(&self, action: ActionIx) -> Vec<Via> {
@@ -267,6 +237,19 @@ impl<'a> Standing<'a> {
         routes.sort_unstable();
         routes.dedup();
         routes
+    }
+    /// Whether the policies permit an action to somebody who has come by this route alone.
+    ///
+    /// # Errors
+    /// [`Fault`] when there is no answer.
+    pub fn allows_by(&self, via: Via, action: ActionIx) -> Result<bool, Fault> {
+        let Some(kind) = self.kind() else { return Ok(false) };
+        let held = self.held.roles.iter().filter(|held| held.via == via);
+        let mut roles: Roles = held.map(|held| held.role).collect();
+        roles.sort_unstable();
+        roles.dedup();
+        let slice = self.policies.slice(kind, action, &roles, &self.facts(action));
+        Ok(decision::evaluate(self.policies.bundle(), &slice)?.allowed)
     }
     /// The names of the roles held by one route.
     #[must_use]

@@ -4,15 +4,16 @@
 //! rights on every site at once, without touching those sites.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ids::{AgencyId, StaffId, UserId},
+    ids::{Account, AgencyId, StaffId, UserId},
     revision::Revision,
+    time::Timestamp,
 };
 
 /// A partner organisation.
@@ -29,12 +30,25 @@ pub struct Agency {
     pub verified: bool,
     /// Whether its rights hold.
     pub status: AgencyStatus,
+    /// Since when they do, or do not.
+    #[serde(default)]
+    pub status_since: Timestamp,
+    /// While they do not: when the sites that it runs go back to their clients.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub returns_at: Option<Timestamp>,
+    /// Whether the platform has a card of it that could be charged.
+    #[serde(default = "yes")]
+    pub card: bool,
     /// Its people, one role each.
     #[serde(default)]
     pub members: BTreeMap<UserId, MemberRole>,
     /// The global revision of the last change to this agency or its members.
     #[serde(default)]
     pub revision: Revision,
+}
+
+const fn yes() -> bool {
+    true
 }
 
 /// Whether an agency's rights hold.
@@ -77,6 +91,8 @@ pub enum StaffRole {
 pub struct Directory {
     agencies: HashMap<AgencyId, Arc<Agency>>,
     staff: HashMap<StaffId, StaffRole>,
+    /// Accounts that are being closed, as far as a command needs to know.
+    closing: HashSet<Account>,
     /// For each person who is an admin somewhere, where.
     admin_of: HashMap<UserId, BTreeSet<AgencyId>>,
 }
@@ -99,6 +115,28 @@ impl Directory {
     #[must_use]
     pub fn staff_role(&self, id: &StaffId) -> Option<StaffRole> {
         self.staff.get(id).copied()
+    }
+    /// Whether a person answers for an account: it is their own, or they are an admin of its agency.
+    #[must_use]
+    pub fn speaks_for(&self, user: &UserId, account: &Account) -> bool {
+        match account {
+            Account::User(own) => own == user,
+            Account::Agency(id) => self.agency(id).is_some_and(|agency| agency.member(user) == Some(MemberRole::Admin)),
+        }
+    }
+    /// Whether this account is being closed.
+    #[must_use]
+    pub fn is_closing(&self, account: &Account) -> bool {
+        self.closing.contains(account)
+    }
+    /// Says that this account is being closed.
+    pub fn put_closing(&mut self, account: Account) {
+        self.closing.insert(account);
+    }
+    /// The agencies in which this person is an admin, in order.
+    pub fn agencies_of_admin(&self, user: &UserId) -> impl Iterator<Item = &Agency> {
+        let own = self.admin_of.get(user).into_iter().flatten();
+        own.filter_map(|id| self.agencies.get(id)).map(AsRef::as_ref)
     }
     /// Whether this person is an admin of some active, verified agency.
     #[must_use]

@@ -47,6 +47,8 @@ facts!(
         frozen,
         /// The site is in the trash.
         trashed,
+        /// A successor of the owner is looked for.
+        custody,
         /// A payment for the plan failed.
         past_due,
         /// The plan lapsed.

@@ -7,11 +7,14 @@
 use serde::Serialize;
 use smallvec::SmallVec;
 
-use super::{Circumstances, Directory, Flags, MemberRole, SitePolicies, SiteRow, StaffRole, row::Offer};
+use super::{
+    Circumstances, Directory, Flags, MemberRole, SitePolicies, SiteRow, StaffRole,
+    row::{Deadline, Offer, Unpaid},
+};
 use crate::{
     ids::{Account, AgencyId, Principal, StaffId, UserId},
     policy::RoleIx,
-    site::{Mode, PlanStatus},
+    site::{Mode, PlanStatus, ReturnReason},
     time::Timestamp,
 };
 
@@ -62,7 +65,8 @@ impl SiteRow {
     #[must_use]
     pub fn flags(&self, directory: &Directory, now: Timestamp) -> Flags {
         let frozen = self.frozen_until.is_some_and(|until| until.is_after(now));
-        let return_pending = self.return_at.is_some();
+        let lapsed = self.unpaid().is_some_and(|unpaid| unpaid.lapses_at <= now) && !frozen;
+        let return_pending = self.return_at(directory, now).is_some();
         Flags {
             agency_suspended: self
                 .agency
@@ -70,12 +74,13 @@ impl SiteRow {
                 .is_some_and(|id| !directory.agency(id).is_some_and(|agency| agency.is_active())),
             frozen,
             trashed: self.trashed,
-            past_due: self.plan == PlanStatus::PastDue,
-            lapsed: self.plan == PlanStatus::Lapsed,
-            handover_open: self.offer(now).is_some(),
+            custody: self.custody,
+            past_due: self.plan == PlanStatus::PastDue && !lapsed,
+            lapsed: self.plan == PlanStatus::Lapsed || lapsed,
+            handover_open: self.offer(now).is_some_and(|offer| offer.open),
             settling: self.settling_until.is_some_and(|until| until.is_after(now)),
             return_pending,
-            reclaim_pending: return_pending && self.reclaim,
+            reclaim_pending: return_pending && self.returning == Some(ReturnReason::Reclaim),
             locked: return_pending && self.locked,
         }
     }
@@ -88,9 +93,23 @@ impl SiteRow {
     fn offer(&self, now: Timestamp) -> Option<&Offer> {
         self.offer.as_deref().filter(|offer| now < offer.expires_at)
     }
+    fn unpaid(&self) -> Option<Unpaid> {
+        self.rare.as_ref().and_then(|rare| rare.unpaid)
+    }
+    /// When the site is back with its client, if it is on its way: by a return that was committed, unless it was for an
+    /// agency that has been let in again in time; or by a lapse that time brought and nobody has committed yet.
+    fn return_at(&self, directory: &Directory, now: Timestamp) -> Option<Timestamp> {
+        if let Some(at) = self.return_at.map(Deadline::at) {
+            let for_agency =
+                matches!(self.returning, Some(ReturnReason::AgencySuspended | ReturnReason::AgencyDissolved));
+            let agency = self.agency.as_ref().filter(|_| for_agency).and_then(|id| directory.agency(id));
+            return (!agency.is_some_and(|agency| agency.is_active() && agency.status_since < at)).then_some(at);
+        }
+        self.unpaid().filter(|unpaid| unpaid.lapses_at <= now).and_then(|unpaid| unpaid.returns_at)
+    }
     /// The notice of a return is over and only its commit is missing: nothing is left of the partner's side.
-    fn returned(&self, now: Timestamp) -> bool {
-        self.return_at.is_some_and(|at| !at.is_after(now))
+    fn returned(&self, directory: &Directory, now: Timestamp) -> bool {
+        self.return_at(directory, now).is_some_and(|at| at <= now)
             && !self.frozen_until.is_some_and(|until| until.is_after(now))
     }
     /// What this principal holds here now.
@@ -120,7 +139,7 @@ impl SiteRow {
         if self.person.as_ref() == Some(user) {
             held.add(if self.mode == Mode::PartnerManaged { given.client } else { given.owner }, Via::Seat);
         }
-        let returned = self.returned(now);
+        let returned = self.returned(directory, now);
         if let Some(assignment) = self.contributor(user.as_str()).filter(|row| !(returned && row.partner_side)) {
             match assignment.role {
                 Some(role) => held.add(role, Via::Contributor),
@@ -155,8 +174,8 @@ impl SiteRow {
             }
         }
         if let Some(offer) = self.offer(now) {
-            if speaks_for(user, &offer.to, directory) {
-                held.add(given.acceptor, Via::NamedParty);
+            if offer.answering.iter().any(|account| speaks_for(user, account, directory)) {
+                held.add(if offer.open { given.acceptor } else { given.asked }, Via::NamedParty);
             }
             if speaks_for(user, &offer.initiator, directory) {
                 held.add(given.initiator, Via::NamedParty);

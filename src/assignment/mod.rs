@@ -11,19 +11,21 @@ mod held;
 mod order;
 mod parts;
 mod policies;
+mod reach;
 mod row;
 mod strengths;
 
-pub use ask::{Answer, Asked, Moment, Outcome, Reach, Standing};
+pub use ask::{Answer, Asked, Moment, Outcome, Standing};
 pub use directory::{Agency, AgencyStatus, Directory, MemberRole, StaffRole};
 pub use facts::{Circumstances, Facts, Flags};
 pub use held::{Held, HeldRole, Via};
 pub use order::{REASONS, STATE_REASONS};
 pub use policies::{GivenRoles, Kind, SITES, SitePolicies};
+pub use reach::Reach;
 pub use row::SiteRow;
 pub use strengths::{Strength, Strengths};
 
 #[cfg(test)]
 pub(crate) use policies::tests::SHIPPED;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

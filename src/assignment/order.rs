@@ -77,7 +77,10 @@ pub(super) const STEPS: &[Restore<Case>] = &[
     step("no_session", |to, from| {
         to.facts.circumstances.support_session_live = from.facts.circumstances.support_session_live;
     }),
-    step("frozen", |to, from| to.facts.flags.frozen |= from.facts.flags.frozen),
+    step("frozen", |to, from| {
+        to.facts.flags.frozen |= from.facts.flags.frozen;
+        to.facts.flags.custody |= from.facts.flags.custody;
+    }),
     step("trashed", |to, from| to.facts.flags.trashed |= from.facts.flags.trashed),
     step("return_pending", |to, from| {
         to.facts.flags.return_pending |= from.facts.flags.return_pending;

@@ -29,6 +29,7 @@ pub struct GivenRoles {
     pub billing: RoleIx,
     pub acceptor: RoleIx,
     pub initiator: RoleIx,
+    pub asked: RoleIx,
     pub verified_admin: RoleIx,
     pub support: RoleIx,
     pub trust_safety: RoleIx,
@@ -51,6 +52,7 @@ impl GivenRoles {
             billing: find("AgencyBilling")?,
             acceptor: find("HandoverAcceptor")?,
             initiator: find("HandoverInitiator")?,
+            asked: find("HandoverAsked")?,
             verified_admin: find("VerifiedAgencyAdmin")?,
             support: find("SupportAgent")?,
             trust_safety: find("TrustSafety")?,
@@ -65,10 +67,10 @@ impl GivenRoles {
             Template::Manager => self.manager,
         }
     }
-    /// The parties of an offer.
+    /// The parties of an offer, and of a request.
     #[must_use]
-    pub const fn parties(&self) -> [RoleIx; 2] {
-        [self.acceptor, self.initiator]
+    pub const fn parties(&self) -> [RoleIx; 3] {
+        [self.acceptor, self.initiator, self.asked]
     }
     /// Whether the service gives this role by itself, so that no invitation can.
     #[must_use]
@@ -83,6 +85,7 @@ impl GivenRoles {
             self.billing,
             self.acceptor,
             self.initiator,
+            self.asked,
             self.verified_admin,
             self.support,
             self.trust_safety,
@@ -265,7 +268,7 @@ pub(crate) mod tests {
 
     #[test]
     fn the_shipped_bundle_loads() {
-        assert_eq!(SHIPPED.bundle().actions().count(), 79);
+        assert_eq!(SHIPPED.bundle().actions().count(), 81);
         assert_eq!(SHIPPED.strengths().person_roles().len(), 9);
     }
 

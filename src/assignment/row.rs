@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use smallvec::SmallVec;
 use smol_str::SmolStr;
 
 use super::SitePolicies;
@@ -35,8 +36,10 @@ pub struct SiteRow {
     people: People,
     pub(super) mode: Mode,
     pub(super) trashed: bool,
+    pub(super) custody: bool,
     pub(super) plan: PlanStatus,
-    pub(super) reclaim: bool,
+    /// Why the site is on its way back, if it is.
+    pub(super) returning: Option<ReturnReason>,
     pub(super) locked: bool,
 }
 
@@ -51,14 +54,20 @@ impl Deadline {
     pub(super) fn is_after(self, now: Timestamp) -> bool {
         self.0.get() > now.as_micros()
     }
+    pub(super) fn at(self) -> Timestamp {
+        Timestamp::from_micros(self.0.get())
+    }
 }
 
 /// The open offer's parties and life.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Offer {
-    pub to: Account,
+    /// Whose answer it waits for, or had.
+    pub answering: SmallVec<[Account; 1]>,
     pub initiator: Account,
     pub expires_at: Timestamp,
+    /// It can be accepted; else it is only a request.
+    pub open: bool,
 }
 
 /// What few sites have.
@@ -68,6 +77,24 @@ pub(super) struct Rare {
     pub blocked: BTreeSet<UserId>,
     pub confirmations: Vec<Confirmation>,
     pub sessions: Vec<(StaffId, Timestamp)>,
+    pub unpaid: Option<Unpaid>,
+}
+
+/// What time does about an unpaid plan, whether it was committed or not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Unpaid {
+    /// From then on the plan counts as lapsed.
+    pub lapses_at: Timestamp,
+    /// On a partner's site that is not on its way back already: from the lapse on it is, and from then on it is back.
+    pub returns_at: Option<Timestamp>,
+}
+
+impl Unpaid {
+    fn of(site: &Site) -> Option<Self> {
+        let plan = Some(&site.plan).filter(|plan| plan.status == PlanStatus::PastDue)?;
+        let running = site.seats.engagement().is_some_and(|engagement| engagement.return_pending.is_none());
+        Some(Self { lapses_at: plan.lapses_at?, returns_at: plan.returns_at.filter(|_| running) })
+    }
 }
 
 /// A person's role on the site.
@@ -98,17 +125,14 @@ impl SiteRow {
             return_at: pending.map(|pending| Deadline::of(pending.effective_at)),
             person,
             agency,
-            offer: site
-                .open_handover
-                .as_ref()
-                .filter(|offer| offer.status == HandoverStatus::Open)
-                .map(|offer| Box::new(Offer::of(offer))),
+            offer: site.open_handover.as_ref().map(|offer| Box::new(Offer::of(offer))),
             rare: Rare::of(site),
             people: People::of(&site.contributors, payer.as_ref(), policies),
             mode: site.seats.mode(),
             trashed: site.trashed_at.is_some(),
+            custody: site.custody.is_some(),
             plan: site.plan.status,
-            reclaim: pending.is_some_and(|pending| pending.reason == ReturnReason::Reclaim),
+            returning: pending.map(|pending| pending.reason),
             locked: pending.is_some_and(|pending| pending.locked),
         }
     }
@@ -123,7 +147,7 @@ impl SiteRow {
         match reason {
             "frozen" => at(self.frozen_until),
             "settling_in" => at(self.settling_until),
-            "handover_open" => self.offer.as_ref().map(|offer| offer.expires_at),
+            "handover_open" => self.offer.as_ref().filter(|offer| offer.open).map(|offer| offer.expires_at),
             _ => None,
         }
     }
@@ -148,7 +172,15 @@ impl SiteRow {
 
 impl Offer {
     fn of(offer: &Handover) -> Self {
-        Self { to: offer.to.clone(), initiator: offer.initiator.clone(), expires_at: offer.expires_at }
+        let mut answering: SmallVec<[Account; 1]> = SmallVec::new();
+        let given = offer.consents_given.iter().map(|consent| &consent.account);
+        for account in offer.consents_needed.iter().chain(given) {
+            if !answering.contains(account) {
+                answering.push(account.clone());
+            }
+        }
+        let open = offer.status == HandoverStatus::Open;
+        Self { answering, initiator: offer.initiator.clone(), expires_at: offer.expires_at, open }
     }
 }
 
@@ -159,6 +191,7 @@ impl Rare {
             blocked: site.blocked.clone(),
             confirmations: site.confirmations.clone(),
             sessions: site.sessions.iter().map(|SupportSession { agent, until, .. }| (agent.clone(), *until)).collect(),
+            unpaid: Unpaid::of(site),
         };
         (rare != Self::default()).then(|| Box::new(rare))
     }

@@ -30,6 +30,8 @@ pub enum Strength {
 /// For each role, with and without being on the payer's side, what it may do at most.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Strengths {
+    /// The columns' names.
+    actions: Vec<SmolStr>,
     /// Person-level roles: those that an invitation can give.
     person_roles: Vec<SmolStr>,
     /// Role → (as somebody whose grantor pays, otherwise), one strength for each action but `LeaveSite`, in one order.
@@ -64,7 +66,8 @@ impl Strengths {
             .filter(|(role, _)| !policies.given().contains(*role))
             .map(|(_, entry)| entry.name.clone())
             .collect();
-        Ok(Self { person_roles, table, invite })
+        let actions = actions.iter().map(|action| SmolStr::new(bundle.action_name(*action))).collect();
+        Ok(Self { actions, person_roles, table, invite })
     }
     /// The table from rows already computed. `actions` names the columns, `LeaveSite` not among them; a row says what
     /// its role may do as somebody whose grantor pays, and otherwise. What a short row leaves out is denied, and
@@ -80,6 +83,7 @@ impl Strengths {
             row
         };
         Self {
+            actions: actions.iter().map(SmolStr::new).collect(),
             person_roles,
             table: rows.into_iter().map(|(role, pair)| (role, pair.map(filled))).collect(),
             invite: actions.iter().position(|action| *action == "InviteContributor").unwrap_or(usize::MAX),
@@ -95,6 +99,23 @@ impl Strengths {
             && self.is_person_role(role)
             && strong.get(self.invite).is_some_and(|s| *s != Strength::Denied)
             && weak.iter().zip(strong).all(|(w, s)| w <= s)
+    }
+    /// The same where the client has confirmed this very grant: what the grantor may do with a confirmation only, counts
+    /// as what it may do.
+    #[must_use]
+    pub fn may_grant_confirmed(&self, grantor: &str, payer: bool, role: &str) -> bool {
+        let (Some(strong), Some(weak)) = (self.row(grantor, payer), self.row(role, payer)) else { return false };
+        grantor != role
+            && self.is_person_role(role)
+            && strong.get(self.invite).is_some_and(|s| *s != Strength::Denied)
+            && weak.iter().zip(strong).all(|(w, s)| *w == Strength::Denied || *s != Strength::Denied)
+    }
+    /// Whether a role may do an action with the client's confirmation only.
+    #[must_use]
+    pub fn needs_confirmation(&self, role: &str, action: &str) -> bool {
+        let column = self.actions.iter().position(|name| name == action);
+        let row = self.row(role, true);
+        column.zip(row).and_then(|(column, row)| row.get(column)) == Some(&Strength::Confirmed)
     }
     /// Whether `role` may do nothing that `ceiling` may not, money aside.
     #[must_use]

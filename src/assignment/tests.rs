@@ -5,6 +5,7 @@
 //! find.
 
 mod meaning;
+mod reach;
 mod reference;
 mod roles;
-mod sites;
+pub(crate) mod sites;

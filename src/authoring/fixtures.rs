@@ -118,7 +118,20 @@ impl World {
         for (id, agency) in toml.agencies {
             let AgencyToml { name, domain, verified, status, members } = agency;
             let revision = Revision::default();
-            directory.put_agency(Arc::new(Agency { id, name, domain, verified, status, members, revision }));
+            let since = now;
+            let card = true;
+            directory.put_agency(Arc::new(Agency {
+                id,
+                name,
+                domain,
+                verified,
+                status,
+                status_since: since,
+                returns_at: None,
+                card,
+                members,
+                revision,
+            }));
         }
         let mut people = Vec::new();
         for (id, is) in toml.people {
@@ -226,7 +239,8 @@ impl World {
             named.extend(site.grants.keys().chain(&site.blocked).cloned().map(Account::User));
             named.extend(site.sessions.iter().map(|session| session.granted_by.clone()));
             if let Some(offer) = &site.open_handover {
-                named.extend([offer.initiator.clone(), offer.to.clone(), offer.initiated_by.clone().into()]);
+                named.extend([offer.initiator.clone(), offer.to.clone()]);
+                named.extend(offer.initiated_by.user().cloned().map(Account::User));
             }
             let mut missing: Vec<String> =
                 named.iter().filter(|account| !known(account)).map(ToString::to_string).collect();

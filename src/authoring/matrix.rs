@@ -296,7 +296,7 @@ fn code(
         evaluate(bundle, &policies.slice(column.kind, action, roles, &Facts { mode, flags, circumstances }))
     };
     if !ask(&[role], Circumstances::favourable())?.allowed {
-        let [acceptor, initiator] = policies.given().parties();
+        let [acceptor, initiator, _] = policies.given().parties();
         let named = column.party && ask(&[role, acceptor, initiator], Circumstances::favourable())?.allowed;
         return Ok(if named { SmolStr::new_static("H") } else { SmolStr::default() });
     }

@@ -4,6 +4,7 @@ use std::{path::Path, sync::LazyLock};
 
 use super::*;
 
+mod ceiling;
 mod edits;
 mod fixtures;
 mod matrix;

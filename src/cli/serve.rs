@@ -50,6 +50,9 @@ impl Serve {
             let stop = server::stop_signal().map_err(|error| Stop::failed(format!("cannot take signals: {error}")))?;
             let Database::Sqlite(path) = config.database_url.clone();
             let auth = config.auth;
+            if config.billing.leaves_this_machine() {
+                tracing::warn!("`billing.url` names another machine: the key for it travels there in plain text");
+            }
             let fingerprint = policies.bundle().fingerprint().clone();
             let service = Service::open(config, policies, Arc::new(SystemClock)).await?;
             match auth {

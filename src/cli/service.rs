@@ -1,4 +1,4 @@
-//! The running service: store, policies, two listeners, timers; opened as one, ended as one.
+//! The running service: store, policies, two listeners, timers, delivery of events; opened as one, ended as one.
 //!
 //! `serve` and `demo` start the same thing; they differ in settings and clock only. Everything that can fail at start
 //! fails in [`Service::open`], before the first request is taken. At the end the control listener drains first and the
@@ -10,10 +10,11 @@ use tokio::sync::oneshot;
 
 use super::exit::Stop;
 use crate::{
-    app::App,
+    app::{App, Rules},
     assignment::SitePolicies,
     clock::Clock,
     config::{Config, Database, Listen},
+    events::Delivery,
     http::{
         edge::{Edge, Hosts},
         listener::Listener,
@@ -27,6 +28,7 @@ pub struct Service {
     config: Config,
     control: Listener,
     admin: Listener,
+    delivery: Delivery,
 }
 
 impl Service {
@@ -36,10 +38,13 @@ impl Service {
     /// The database is in use or cannot be used, or an address cannot be listened on.
     pub async fn open(config: Config, policies: Arc<SitePolicies>, clock: Arc<dyn Clock>) -> Result<Self, Stop> {
         let Database::Sqlite(path) = &config.database_url;
-        let app = App::open(path, policies, config.timers.clone(), clock).await?;
+        let rules = Rules { timers: config.timers.clone(), quotas: config.quotas.clone(), four_eyes: config.four_eyes };
+        let app = App::open_with_billing(path, policies, rules, Arc::clone(&clock), &config.billing).await?;
         let control = Listener::bind(&config.listen).await.map_err(Stop::failed)?;
         let admin = Listener::bind(&config.admin_listen).await.map_err(Stop::failed)?;
-        Ok(Self { app, config, control, admin })
+        let (store, wake) = app.outbox();
+        let delivery = Delivery::open(&config.events, store, clock, wake).await.map_err(Stop::failed)?;
+        Ok(Self { app, config, control, admin, delivery })
     }
 
     /// The service itself, for what does not pass through its listeners.
@@ -60,8 +65,10 @@ impl Service {
 
     /// Serves until `stop` is ready, then lets running requests end.
     pub async fn run(self, stop: impl Future<Output = ()>) {
-        let Self { app, config, control, admin } = self;
+        let Self { app, config, control, admin, delivery } = self;
+        let delivery = delivery.start();
         let timers = tokio::spawn(Arc::clone(&app).run_timers());
+        let billing = tokio::spawn(Arc::clone(&app).run_billing());
         let edge = |listener: &Listener, router| Edge::new(router, Hosts::of(listener.address(), config.auth));
         let admin_edge = edge(&admin, routes::admin(Arc::clone(&app)));
         let control_edge = edge(&control, routes::control(Arc::clone(&app), config.limits.clone()));
@@ -74,6 +81,9 @@ impl Service {
         server::serve(control, control_edge, &config.limits, stop).await;
         // A commit that has begun is not stopped by this: it runs on the store's own thread.
         timers.abort();
+        // What billing was told without that being written down is told again by the next process.
+        billing.abort();
+        delivery.stop().await;
         drop(end);
         drop(admin.await);
     }

@@ -1,4 +1,5 @@
-//! Which settings can be given on the command line? All of them, from one list.
+//! Which settings can be given on the command line? All of them, from one list, but those that are secret (every user
+//! of the machine can read a command line) and the list of webhooks.
 //!
 //! An option is only a way to write a key of [`Config`] down: it has no default and no type of its own here, so that
 //! the file, the environment and the command line cannot come to mean different things. A clap field for each setting
@@ -34,12 +35,83 @@ const SETTINGS: &[Setting] = &[
     setting("schemas", "schemas", "FOLDER", "The schema [default: ./schemas, else the copy compiled in]"),
     setting("auth", "auth", "KIND", "How callers prove who they are; only `none`, on this machine [default: none]"),
     setting("log", "log", "FILTER", "What is logged, such as `warn,mandate=debug` [default: info]"),
+    setting(
+        "four_eyes",
+        "four-eyes",
+        "BOOL",
+        "A freeze too needs a second member of trust and safety [default: false]",
+    ),
     setting("timers.offer_ttl", "timers-offer-ttl", "TIME", "How long an offer waits for an answer [default: 14d]"),
     setting("timers.settle", "timers-settle", "TIME", "How long a handover is undone at once [default: 7d]"),
     setting("timers.reclaim_notice", "timers-reclaim-notice", "TIME", "From a reclaim to the return [default: 5d]"),
     setting("timers.resign_notice", "timers-resign-notice", "TIME", "From a resignation to the return [default: 14d]"),
     setting("timers.plan_bridge", "timers-plan-bridge", "TIME", "How long a returned plan stays live [default: 14d]"),
     setting("timers.step_up", "timers-step-up", "TIME", "How long a sign-in counts as fresh [default: 10m]"),
+    setting(
+        "timers.first_reminder",
+        "timers-first-reminder",
+        "TIME",
+        "After an offer, when it is reminded of first [default: 3d]",
+    ),
+    setting(
+        "timers.second_reminder",
+        "timers-second-reminder",
+        "TIME",
+        "After an offer, when it is reminded of again [default: 10d]",
+    ),
+    setting("timers.request_ttl", "timers-request-ttl", "TIME", "How long an agency's request waits [default: 14d]"),
+    setting(
+        "timers.site_code_ttl",
+        "timers-site-code-ttl",
+        "TIME",
+        "How long a site's one-time code works [default: 7d]",
+    ),
+    setting(
+        "timers.freeze_max",
+        "timers-freeze-max",
+        "TIME",
+        "The longest freeze, and the longest dispute [default: 14d]",
+    ),
+    setting(
+        "timers.past_due_grace",
+        "timers-past-due-grace",
+        "TIME",
+        "From a missed payment to the free plan [default: 14d]",
+    ),
+    setting(
+        "timers.lapse_notice",
+        "timers-lapse-notice",
+        "TIME",
+        "From there to the return to the client [default: 14d]",
+    ),
+    setting(
+        "timers.suspension_notice",
+        "timers-suspension-notice",
+        "TIME",
+        "From an agency's suspension to the return [default: 14d]",
+    ),
+    setting("timers.trash_keep", "timers-trash-keep", "TIME", "How long a site stays in the trash [default: 30d]"),
+    setting("timers.support_session", "timers-support-session", "TIME", "The longest support session [default: 60m]"),
+    setting(
+        "timers.confirmation",
+        "timers-confirmation",
+        "TIME",
+        "How long a confirmation lives unless said [default: 1d]",
+    ),
+    setting(
+        "timers.confirmation_max",
+        "timers-confirmation-max",
+        "TIME",
+        "The longest life of a confirmation [default: 7d]",
+    ),
+    setting("quotas.window", "quotas-window", "TIME", "Within how long offers are counted [default: 1d]"),
+    setting("quotas.per_sender", "quotas-per-sender", "N", "Most offers and requests of one account [default: 100]"),
+    setting(
+        "quotas.per_recipient",
+        "quotas-per-recipient",
+        "N",
+        "Most offers and requests to one account [default: 200]",
+    ),
     setting("limits.body", "limits-body", "BYTES", "Largest body [default: 65536]"),
     setting("limits.header_block", "limits-header-block", "BYTES", "Largest request head [default: 16384]"),
     setting("limits.connections", "limits-connections", "N", "Connections open at once [default: 10000]"),
@@ -49,6 +121,27 @@ const SETTINGS: &[Setting] = &[
     setting("limits.drain", "limits-drain", "TIME", "For running requests after a signal to stop [default: 10s]"),
     setting("limits.page", "limits-page", "N", "Items of a page [default: 100]"),
     setting("limits.page_max", "limits-page-max", "N", "Most items of a page [default: 1000]"),
+    setting("billing.url", "billing-url", "URL", "Who is asked before an account comes to pay [default: nobody]"),
+    // The key itself is no option: a command line is read by everybody on the machine.
+    setting("billing.key_file", "billing-key-file", "FILE", "A file with the key for it, not on the command line"),
+    setting("billing.timeout", "billing-timeout", "TIME", "For one call to it [default: 3s]"),
+    setting("billing.reserve_bound", "billing-reserve-bound", "TIME", "From reservation to commit [default: 10s]"),
+    setting("billing.retry_max", "billing-retry-max", "TIME", "Longest pause between two tries [default: 1m]"),
+    setting("events.webhook_url", "events-webhook-url", "URL", "Who is told what happened, over HTTP"),
+    setting("events.webhook_secret_file", "events-webhook-secret-file", "FILE", "Holds the secret that signs it"),
+    setting(
+        "events.allow_private",
+        "events-allow-private",
+        "BOOL",
+        "Whether a subscriber may be nearby [default: false]",
+    ),
+    setting("events.timeout", "events-timeout", "TIME", "For one attempt to tell somebody [default: 10s]"),
+    setting("events.max_attempts", "events-max-attempts", "N", "Until an event is a dead letter [default: 100]"),
+    setting("events.backoff_min", "events-backoff-min", "TIME", "Before the second attempt [default: 1s]"),
+    setting("events.backoff_max", "events-backoff-max", "TIME", "Between two attempts at most [default: 10m]"),
+    setting("events.redis_url", "events-redis-url", "URL", "The Redis with the stream of events"),
+    setting("events.redis_stream", "events-redis-stream", "KEY", "The stream [default: mandate:events]"),
+    setting("events.redis_maxlen", "events-redis-maxlen", "N", "About how many entries it keeps; all when absent"),
 ];
 
 /// The options of `mandate serve`: every setting.
@@ -83,6 +176,9 @@ fn augment(command: Command, wanted: impl Fn(&str) -> bool) -> Command {
         let variable = setting.key.to_uppercase().replace('.', "__");
         let heading = match setting.key.split_once('.') {
             Some(("timers", _)) => "Timers",
+            Some(("quotas", _)) => "Quotas",
+            Some(("billing", _)) => "Billing",
+            Some(("events", _)) => "Events",
             Some(_) => "Limits",
             None => "Settings",
         };
@@ -170,16 +266,20 @@ mod tests {
     /// The list of known keys that an unknown one is answered with is the truth about `Config`.
     #[test]
     fn every_setting_is_an_option() {
-        for (prefix, unknown) in [("", "nonsense"), ("timers.", "timers.nonsense"), ("limits.", "limits.nonsense")] {
-            let error = Config::load(None, &[(unknown, "1".to_owned())]).unwrap_err().to_string();
+        const SECTIONS: [&str; 5] = ["timers", "quotas", "limits", "billing", "events"];
+        const NOT_OPTIONS: [&str; 3] = ["billing.key", "events.webhook_secret", "events.webhooks"];
+        for section in ["", "timers.", "quotas.", "limits.", "billing.", "events."] {
+            let unknown = format!("{section}nonsense");
+            let error = Config::load(None, &[(unknown.as_str(), "1".to_owned())]).unwrap_err().to_string();
             let known: Vec<String> = error
                 .split('`')
                 .skip(1)
                 .step_by(2)
-                .filter(|word| !word.contains("nonsense") && *word != "timers" && *word != "limits")
-                .map(|word| format!("{prefix}{word}"))
+                .filter(|word| !word.contains("nonsense") && !SECTIONS.contains(word))
+                .map(|word| format!("{section}{word}"))
+                .filter(|key| !NOT_OPTIONS.contains(&key.as_str()))
                 .collect();
-            assert!(known.len() > 5, "{error}");
+            assert!(known.len() > 2, "{error}");
             for key in known {
                 assert!(SETTINGS.iter().any(|setting| setting.key == key), "`{key}` is not an option");
             }
@@ -188,8 +288,18 @@ mod tests {
 
     #[test]
     fn the_help_tells_the_default() {
+        const ABSENT: [&str; 8] = [
+            "policies",
+            "schemas",
+            "billing.url",
+            "billing.key_file",
+            "events.webhook_url",
+            "events.webhook_secret_file",
+            "events.redis_url",
+            "events.redis_maxlen",
+        ];
         let defaults = Config::default();
-        for setting in SETTINGS.iter().filter(|setting| !matches!(setting.key, "policies" | "schemas")) {
+        for setting in SETTINGS.iter().filter(|setting| !ABSENT.contains(&setting.key)) {
             let default = setting.help.rsplit_once("[default: ").unwrap().1.trim_end_matches(']');
             let config = Config::load(None, &[(setting.key, default.to_owned())]).unwrap();
             assert_eq!(config, defaults, "{}", setting.key);

@@ -9,6 +9,9 @@
 //! Read once, at start, by `main`; nothing below reads a file or a variable of its own. A settings object that is
 //! looked up by string keys lost: a setting that nobody reads any more would be accepted for ever.
 
+pub mod address;
+mod billing;
+mod events;
 mod listen;
 mod values;
 
@@ -17,10 +20,12 @@ use std::{ffi::OsString, path::Path, path::PathBuf, time::Duration};
 use config::{Environment, File, FileFormat};
 use serde::Deserialize;
 
+pub use billing::{Billing, Secret};
+pub use events::{Events, RedisUrl, SigningSecret, THE_STREAM, THE_WEBHOOK, Webhook, WebhookUrl};
 pub use listen::Listen;
 pub use values::{Auth, Database};
 
-use crate::handover::Timers;
+use crate::handover::{Quotas, Timers};
 
 /// Everything that can be set.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -40,10 +45,18 @@ pub struct Config {
     pub auth: Auth,
     /// The durations of the handover machine.
     pub timers: Timers,
+    /// How many offers and requests an account may make and get.
+    pub quotas: Quotas,
+    /// Whether a freeze needs the agreement of a second member of trust and safety, as custody always does.
+    pub four_eyes: bool,
     /// What is logged, for example `info` or `warn,mandate=debug`.
     pub log: String,
     /// What one caller may take.
     pub limits: Limits,
+    /// Who is asked before an account comes to pay.
+    pub billing: Billing,
+    /// Who is told what happened.
+    pub events: Events,
 }
 
 impl Default for Config {
@@ -56,8 +69,12 @@ impl Default for Config {
             schemas: None,
             auth: Auth::None,
             timers: Timers::default(),
+            quotas: Quotas::default(),
+            four_eyes: false,
             log: "info".to_owned(),
             limits: Limits::default(),
+            billing: Billing::default(),
+            events: Events::default(),
         }
     }
 }
@@ -178,6 +195,8 @@ impl Config {
             settled = Self::settle(&places, &last)?;
         }
         settled.check()?;
+        settled.billing.settle()?;
+        settled.events.settle().map_err(ConfigError::Unusable)?;
         Ok(settled)
     }
 

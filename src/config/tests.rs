@@ -40,6 +40,7 @@ fn unknown_keys_are_errors_that_name_key_and_place() {
         ("[timers]\noffer_tll = '1d'", &[], "`offer_tll`", "configuration file"),
         ("[limits]\nbodies = 1", &[], "`bodies`", "configuration file"),
         ("redis_url = 'redis://x'", &[], "`redis_url`", "configuration file"),
+        ("[billing]\nurl = 'http://h'\nkye = 'x'", &[], "`kye`", "configuration file"),
         ("", &[("MANDATE_LISEN", "x")], "`lisen`", "environment"),
         ("", &[("MANDATE_TIMERS__OFFER_TLL", "1d")], "`offer_tll`", "environment"),
         ("", &[("MANDATE_TIMERS_OFFER_TTL", "1d")], "`timers_offer_ttl`", "environment"),
@@ -66,12 +67,37 @@ fn values_that_do_not_fit_name_their_key() {
         ("[limits]\npage = 2000", &["`limits.page_max`", "at least 2000"]),
         ("[limits]\nconnections = 0", &["`limits.connections`"]),
         ("[limits]\nidle = '0s'", &["`limits.idle`"]),
+        ("[billing]\nkey = 'hunter2'", &["`billing.key`", "not `billing.url`"]),
+        ("[billing]\nurl = 'http://127.0.0.1:9'", &["`billing.url`", "without a key"]),
+        ("[billing]\nurl = 'https://b.example'\nkey = 'hunter2'", &["`billing.url`", "https", "proxy"]),
+        ("[billing]\nurl = 'http://u:hunter2@h'\nkey = 'k'", &["`billing.url`", "without a user"]),
+        ("[billing]\nurl = 'billing:9'\nkey = 'hunter2'", &["`billing.url`", "http://"]),
+        ("[billing]\nurl = 'http://h'\nkey = 'hunter2'\nkey_file = 'x'", &["`billing.key_file`", "one of them"]),
+        ("[billing]\nurl = 'http://h'\nkey_file = '/nowhere/key'", &["`billing.key_file`", "/nowhere/key"]),
+        ("[billing]\nurl = 'http://h'\nkey = 'hunter2 x'", &["`billing.key`", "ASCII"]),
+        ("[billing]\nurl = 'http://h'\nkey = 'k'\ntimeout = '9s'", &["`billing.reserve_bound`", "room"]),
+        ("[billing]\nurl = 'http://h'\nkey = 'k'\nretry_max = '0s'", &["`billing.retry_max`", "zero"]),
         ("listen = ", &["configuration file"]),
     ] {
         let error = load(toml, &[], &[]).unwrap_err();
         assert!(words.iter().all(|word| error.contains(word)), "{toml}: {error}");
         assert!(!error.contains("hunter2"), "a password in an error: {error}");
     }
+}
+
+#[test]
+fn a_key_is_read_from_its_file_and_never_shown() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(b"hunter2\n").unwrap();
+    let variables = [("MANDATE_BILLING__URL", "http://127.0.0.1:9000")];
+    let path = file.path().to_str().unwrap();
+    let config = load(&format!("[billing]\nkey_file = '{path}'"), &variables, &[]).unwrap();
+    assert_eq!(config.billing.key.reveal(), "hunter2");
+    assert!(!config.billing.leaves_this_machine());
+    let shown = format!("{config:?}");
+    assert!(shown.contains("key: hidden") && !shown.contains("hunter2"), "{shown}");
+    let remote = load("", &[("MANDATE_BILLING__URL", "http://b.example:9"), ("MANDATE_BILLING__KEY", "k")], &[]);
+    assert!(remote.unwrap().billing.leaves_this_machine());
 }
 
 #[test]
@@ -100,4 +126,74 @@ fn a_variable_that_is_not_text_is_named() {
     let environment = [(OsString::from("MANDATE_LOG"), OsString::from_vec(vec![0xff]))];
     let error = Config::from_places(None, environment.into_iter(), &[]).unwrap_err().to_string();
     assert!(error.contains("`MANDATE_LOG`"), "{error}");
+}
+
+const SECRET: &str = "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
+
+#[test]
+fn one_webhook_is_set_by_the_environment_alone() {
+    let set = [
+        ("MANDATE_EVENTS__WEBHOOK_URL", "https://events.example/hook?token=hunter2"),
+        ("MANDATE_EVENTS__WEBHOOK_SECRET", SECRET),
+        ("MANDATE_EVENTS__MAX_ATTEMPTS", "5"),
+        ("MANDATE_EVENTS__REDIS_URL", "rediss://:hunter2@redis.example"),
+        ("MANDATE_EVENTS__REDIS_MAXLEN", "1000"),
+    ];
+    let events = load("", &set, &[]).unwrap().events;
+    assert!(events.are_wanted() && !Config::default().events.are_wanted());
+    let webhook = &events.webhooks[0];
+    assert_eq!((webhook.name.as_str(), webhook.url.host(), webhook.url.port()), ("webhook", "events.example", 443));
+    assert_eq!(webhook.secret.as_ref().unwrap().key(), b"01234567890123456789012345678901");
+    assert_eq!(
+        (events.max_attempts, events.redis_maxlen, events.redis_stream.as_str()),
+        (5, Some(1000), "mandate:events")
+    );
+    let told = format!("{events:?}");
+    assert!(!told.contains("hunter2") && !told.contains("MDEy") && !told.contains("48, 49"), "{told}");
+}
+
+#[test]
+fn a_secret_may_be_in_a_file_and_webhooks_may_be_several() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    writeln!(file, "{SECRET}").unwrap();
+    let path = file.path().display();
+    let toml = format!(
+        "[[events.webhooks]]\nname = 'a'\nurl = 'http://a.example:81/'\nsecret_file = '{path}'\n\
+         [[events.webhooks]]\nname = 'b'\nurl = 'https://[2606:4700::1]/'\nsecret = '{SECRET}'\n"
+    );
+    let events = load(&toml, &[], &[]).unwrap().events;
+    assert_eq!(events.webhooks[0].secret, events.webhooks[1].secret);
+    assert_eq!((events.webhooks[0].url.port(), events.webhooks[1].url.host()), (81, "2606:4700::1"));
+}
+
+#[test]
+fn events_that_cannot_be_delivered_refuse_the_start() {
+    let webhook = |url: &str| format!("[events]\nwebhook_url = '{url}'\nwebhook_secret = '{SECRET}'");
+    for (toml, words) in [
+        ("[events]\nwebhook_url = 'https://a.example'".to_owned(), &["has no secret", "openssl rand"][..]),
+        (format!("[events]\nwebhook_secret = '{SECRET}'"), &["`events.webhook_url` is not"]),
+        ("[events]\nwebhook_secret = 'hunter2'".to_owned(), &["does not begin with `whsec_`", "openssl"]),
+        ("[events]\nwebhook_secret = 'whsec_aHVudGVyMg=='".to_owned(), &["has 7 bytes", "24 to 64"]),
+        ("[events]\nwebhook_secret = 'whsec_hunter2!'".to_owned(), &["not base64"]),
+        ("[events]\nwebhook_url = 'https://a.example'\nwebhook_secret_file = '/nowhere'".to_owned(), &["/nowhere"]),
+        (webhook("ftp://hunter2.example"), &["`events.webhook_url`", "neither https nor http"]),
+        (webhook("a.example/hunter2"), &["the webhook's URL"]),
+        (webhook("https://u:hunter2@a.example"), &["user name"]),
+        (webhook("http://127.0.0.1:1/"), &["a loopback address", "events.allow_private"]),
+        (webhook("http://[::ffff:169.254.169.254]/"), &["a link-local address"]),
+        ("[events]\nredis_url = 'http://hunter2'".to_owned(), &["`events.redis_url`", "redis://host:6379"]),
+        ("[events]\nredis_maxlen = 0".to_owned(), &["`events.redis_maxlen`"]),
+        ("[events]\nmax_attempts = 0".to_owned(), &["`events.max_attempts`"]),
+        ("[events]\ntimeout = '0s'".to_owned(), &["`events.timeout`"]),
+        ("[events]\nbackoff_min = '1h'".to_owned(), &["`events.backoff_max`"]),
+        (format!("[[events.webhooks]]\nname = 'redis'\nurl = 'https://a.example'\nsecret = '{SECRET}'"), &["taken"]),
+        (format!("[[events.webhooks]]\nname = 'A b'\nurl = 'https://a.example'\nsecret = '{SECRET}'"), &["a-z 0-9"]),
+        (format!("[[events.webhooks]]\nname = 'a'\nurl = 'https://a.example'\nsecrets = '{SECRET}'"), &["`secrets`"]),
+    ] {
+        let error = load(&toml, &[], &[]).unwrap_err();
+        assert!(words.iter().all(|word| error.contains(word)), "{toml}: {error}");
+        assert!(!error.contains("hunter2"), "a secret in an error: {error}");
+    }
+    let nearby = format!("{}\nallow_private = true", webhook("http://127.0.0.1:1/"));
+    assert!(load(&nearby, &[], &[]).is_ok(), "the control");
 }

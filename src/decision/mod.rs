@@ -1,8 +1,8 @@
 //! May they? One request against one bundle: the only caller of Cedar's authorizer and evaluator.
 //!
 //! [`evaluate`] answers from the index, condition by condition with Cedar's evaluator; [`evaluate_plainly`] asks Cedar's
-//! authorizer about the whole policy set. They are equal, and the second is the definition of the first. Both refuse
-//! ([`Fault`]) when a policy errs: Cedar's authorizer skips it, and a skipped forbid is a permission nobody wrote.
+//! authorizer about the whole policy set. They are equal, and the second is the definition of the first; a [`Sweep`]
+//! asks the index about many actions. All refuse ([`Fault`]) when a policy errs: Cedar's authorizer skips it, and a skipped forbid is a permission nobody wrote.
 //!
 //! A [`Slice`] holds all that policies may read: the principal with the roles it holds here, the resource, the action
 //! closed over its groups, and the context. Bundles are validated at slice level 1, so nothing else can be reached.
@@ -10,9 +10,11 @@
 
 mod reason;
 mod slice;
+mod sweep;
 
 pub use reason::{Restore, why_denied};
 pub use slice::{Part, Roles, Slice, entity_uid};
+pub use sweep::Sweep;
 
 use cedar_policy::{Authorizer, Decision, Entities, Request};
 use cedar_policy_core::{
@@ -50,44 +52,52 @@ pub enum Fault {
 /// # Errors
 /// [`Fault`] when a policy errs or the slice is of another bundle.
 pub fn evaluate<'a>(bundle: &'a Bundle, slice: &Slice) -> Result<Evaluation<'a>, Fault> {
-    let bucket = bundle.bucket(slice.action).ok_or(Fault::Missing("the action is not of this bundle"))?;
     let (request, entities) = slice.prepare(bundle)?;
     let evaluator = Evaluator::new(request, &entities, Extensions::all_available());
+    walk(bundle, slice, |rule, policy| holds(&evaluator, rule, policy))
+}
+
+/// Asks the policies that can bear on this action and these roles whether they apply: forbids first, and permits only
+/// when there are none.
+fn walk<'a>(
+    bundle: &'a Bundle,
+    slice: &Slice,
+    mut holds: impl FnMut(&Rule, &PolicyMeta) -> Result<bool, Fault>,
+) -> Result<Evaluation<'a>, Fault> {
+    let bucket = bundle.bucket(slice.action).ok_or(Fault::Missing("the action is not of this bundle"))?;
     let mut determining = Vec::new();
-    collect(bundle, &evaluator, &bucket.forbids, &mut determining)?;
+    let mut collect = |rules: &[Rule], determining: &mut Vec<&'a PolicyMeta>| -> Result<(), Fault> {
+        for rule in rules {
+            let policy = bundle.policies().get(rule.policy).ok_or(Fault::Missing("a policy is not of this bundle"))?;
+            if holds(rule, policy)? {
+                determining.push(policy);
+            }
+        }
+        Ok(())
+    };
+    collect(&bucket.forbids, &mut determining)?;
     if !determining.is_empty() {
         return Ok(settle(false, determining));
     }
-    collect(bundle, &evaluator, &bucket.unscoped, &mut determining)?;
+    collect(&bucket.unscoped, &mut determining)?;
     for role in &slice.roles {
         if let Some(permits) = bucket.by_role.get(role) {
-            collect(bundle, &evaluator, permits, &mut determining)?;
+            collect(permits, &mut determining)?;
         }
     }
     Ok(settle(!determining.is_empty(), determining))
 }
 
-/// Adds the policies whose condition holds.
-fn collect<'a>(
-    bundle: &'a Bundle,
-    evaluator: &Evaluator<'_>,
-    rules: &[Rule],
-    determining: &mut Vec<&'a PolicyMeta>,
-) -> Result<(), Fault> {
+/// Whether a policy's condition holds.
+fn holds(evaluator: &Evaluator<'_>, rule: &Rule, policy: &PolicyMeta) -> Result<bool, Fault> {
+    let failed = |what: &dyn std::fmt::Display| Fault::Evaluation(format!("policy `{}`: {what}", policy.id));
     // Templates are refused when a bundle is built, so no policy has slots.
-    let slots = SlotEnv::new();
-    for rule in rules {
-        let policy = bundle.policies().get(rule.policy).ok_or(Fault::Missing("a policy is not of this bundle"))?;
-        let failed = |what: &dyn std::fmt::Display| Fault::Evaluation(format!("policy `{}`: {what}", policy.id));
-        #[expect(clippy::disallowed_methods, reason = "this is the one place that evaluates")]
-        let value = evaluator.interpret(&rule.condition, &slots).map_err(|error| failed(&error))?;
-        match value.value_kind() {
-            ValueKind::Lit(Literal::Bool(true)) => determining.push(policy),
-            ValueKind::Lit(Literal::Bool(false)) => {}
-            _ => return Err(failed(&"its condition is not a boolean")),
-        }
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that evaluates")]
+    let value = evaluator.interpret(&rule.condition, &SlotEnv::new()).map_err(|error| failed(&error))?;
+    match value.value_kind() {
+        ValueKind::Lit(Literal::Bool(holds)) => Ok(*holds),
+        _ => Err(failed(&"its condition is not a boolean")),
     }
-    Ok(())
 }
 
 /// Decides from every policy of the bundle: the definition that [`evaluate`] must equal.

@@ -17,7 +17,7 @@ use super::ExplainError;
 use crate::{digest, time::Timestamp};
 
 /// Language tag and catalogue, in the order in which an error lists them.
-const FILES: [(&str, &str); 1] = [("en", include_str!("en.toml"))];
+const FILES: [(&str, &str); 2] = [("en", include_str!("en.toml")), ("de", include_str!("de.toml"))];
 
 static CATALOGUES: LazyLock<Result<Vec<Catalogue>, String>> =
     LazyLock::new(|| FILES.iter().map(|(lang, text)| Catalogue::load(lang, text)).collect());
@@ -64,12 +64,16 @@ pub struct Words {
     months: [String; 12],
     date: String,
     days: String,
+    /// Between the whole and the rest of a price.
+    pub decimal: String,
     comma: String,
     and: String,
     /// Instead of a date, when nothing has to be waited for.
     pub at_once: String,
     /// Behind a person who loses the right to spend money.
     pub mark: String,
+    /// Instead of a list, when it is known to be empty.
+    pub none: String,
     /// A free plan whose name nobody told us.
     pub free_plan: String,
     /// A paid plan whose name nobody told us.

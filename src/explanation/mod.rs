@@ -4,50 +4,30 @@
 //! and how it ends ([`explain`]); the consent stores the digest of what was read. A denied person reads one sentence
 //! and who can change it ([`denial`]).
 //!
-//! The texts are committed, one file for each language (`en.toml`), and reviewed like code; this module only chooses
+//! The texts are committed, one file for each language (`en.toml`, `de.toml`), and reviewed like code; this module only chooses
 //! variants and fills in facts. Texts written by a model on the fly lost: what somebody consented to must be findable
 //! again, word for word.
 //!
 //! Invariants: the same facts give the same text; the digest covers everything in it that does not change by waiting,
 //! so a digest that was read yesterday is valid today unless something about the site or the parties changed. The
-//! texts are plain text, not HTML; names of agencies and sites in them come from outside, so who renders them escapes.
+//! texts are plain text, not HTML; names of agencies and sites in them come from outside, so who renders them escapes. No
+//! text contains what a sender wrote freely: an agency's name and domain stand in it only once they are verified.
 
 mod catalogue;
 mod facts;
+mod flow;
+mod gather;
+mod parties;
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Value, json};
 
-pub use facts::{Facts, Parties, Person, PlanName, facts_of};
-
-use crate::handover::HandoverKind;
-
-/// What is about to happen, or just happened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Flow {
-    /// A client lets an agency run the site.
-    PartnerHandover,
-    /// An agency gives a site it built to its client and stays partner.
-    ClientAssignment,
-    /// The client takes the site back.
-    Reclaim,
-    /// The site is back.
-    Returned,
-    /// The partner leaves.
-    Resign,
-}
-
-/// Who reads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Audience {
-    /// The client, present or to be.
-    Client,
-    /// The partner, present or to be.
-    Partner,
-}
+pub use facts::{Facts, Person, PlanName};
+pub use flow::{Audience, Flow};
+pub use gather::{Extra, facts_of, facts_with};
+pub use parties::Parties;
 
 /// What one side reads.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
@@ -85,70 +65,33 @@ pub enum ExplainError {
         /// The languages that there are.
         known: Vec<&'static str>,
     },
+    /// This flow says nothing to this reader.
+    #[error("there is no text for `{}` here; there are texts for: {}", asked.wire_name(), names(known))]
+    UnknownAudience {
+        /// As asked.
+        asked: Audience,
+        /// Those that this flow has a text for.
+        known: &'static [Audience],
+    },
     /// A committed catalogue cannot be used: a mistake of ours.
     #[error("{0}")]
     Broken(String),
 }
 
-impl Flow {
-    /// The flow of a handover; none for kinds that have no texts yet.
-    #[must_use]
-    pub const fn of(kind: HandoverKind) -> Option<Self> {
-        match kind {
-            HandoverKind::PartnerHandover => Some(Self::PartnerHandover),
-            HandoverKind::ClientAssignment => Some(Self::ClientAssignment),
-            HandoverKind::PartnerReplacement | HandoverKind::OwnershipTransfer => None,
-        }
-    }
-    /// Who starts it, and reads the preview.
-    #[must_use]
-    pub const fn starter(self) -> Audience {
-        match self {
-            Self::PartnerHandover | Self::Reclaim | Self::Returned => Audience::Client,
-            Self::ClientAssignment | Self::Resign => Audience::Partner,
-        }
-    }
-    /// Whose yes is asked for, after reading; none where nobody is asked.
-    #[must_use]
-    pub const fn acceptor(self) -> Option<Audience> {
-        match self {
-            Self::PartnerHandover => Some(Audience::Partner),
-            Self::ClientAssignment => Some(Audience::Client),
-            Self::Reclaim | Self::Returned | Self::Resign => None,
-        }
-    }
-    const fn key(self) -> &'static str {
-        match self {
-            Self::PartnerHandover => "handover.partner",
-            Self::ClientAssignment => "handover.client",
-            Self::Reclaim => "reclaim",
-            Self::Returned => "reclaim.done",
-            Self::Resign => "resign",
-        }
-    }
-}
-
-impl Audience {
-    /// The name on the wire.
-    #[must_use]
-    pub const fn wire_name(self) -> &'static str {
-        match self {
-            Self::Client => "client",
-            Self::Partner => "partner",
-        }
-    }
-}
-
 /// The text of a flow for one side.
 ///
 /// # Errors
-/// [`ExplainError::UnknownLanguage`] when there are no texts in `lang`.
+/// [`ExplainError::UnknownLanguage`] when there are no texts in `lang`, [`ExplainError::UnknownAudience`] when this flow
+/// says nothing to `audience`.
 pub fn explain(flow: Flow, audience: Audience, lang: &str, facts: &Facts) -> Result<Explanation, ExplainError> {
     let catalogue = catalogue::of(lang)?;
+    let audience = flow
+        .reader(audience)
+        .ok_or_else(|| ExplainError::UnknownAudience { asked: audience, known: flow.audiences() })?;
     let lasting = facts.lasting(&catalogue.words);
     let mut all = lasting.clone();
     all.extend(facts.passing(&catalogue.words));
-    let prefix = format!("{}.{}.", flow.key(), audience.wire_name());
+    let prefix = format!("{}.{}.", flow.key(), audience.key());
     let sections: Vec<Section> = catalogue
         .show(&prefix, &all)?
         .into_iter()
@@ -180,9 +123,28 @@ pub fn explain(flow: Flow, audience: Audience, lang: &str, facts: &Facts) -> Res
     })
 }
 
-/// Why a check was denied, in English: one sentence, and who can change that. None for a code that is not in the
-/// published list of reasons.
+fn names(audiences: &[Audience]) -> String {
+    audiences.iter().map(|audience| audience.wire_name()).collect::<Vec<_>>().join(", ")
+}
+
+/// Why a check was denied or a command refused, in English: [`denial_in`].
 #[must_use]
-pub fn denial(reason_code: &str) -> Option<(&'static str, &'static str)> {
-    catalogue::of("en").ok()?.denial(reason_code)
+pub fn denial(code: &str) -> Option<(&'static str, &'static str)> {
+    denial_in("en", code).ok().flatten()
+}
+
+/// Why a check was denied or a command refused: one sentence, and who can change that. None for a code that is not
+/// published. What a code says behind a colon (`terminal:expired`) is left to the caller.
+///
+/// # Errors
+/// [`ExplainError::UnknownLanguage`] when there are no texts in `lang`.
+pub fn denial_in(lang: &str, code: &str) -> Result<Option<(&'static str, &'static str)>, ExplainError> {
+    let code = code.split_once(':').map_or(code, |(code, _)| code);
+    Ok(catalogue::of(lang)?.denial(code))
+}
+
+/// Names exactly the texts of a language; none where there is no such language.
+#[must_use]
+pub fn text_version(lang: &str) -> Option<smol_str::SmolStr> {
+    catalogue::of(lang).ok().map(|catalogue| smol_str::SmolStr::new(&catalogue.version))
 }

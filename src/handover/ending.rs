@@ -38,7 +38,13 @@ impl Ending {
 
 /// T4: the named party says no.
 pub(super) fn decline(step: &Step<'_>, id: &HandoverId) -> Result<Applied, Refusal> {
-    step.party(&live(step, id)?.to)?;
+    let offer = live(step, id)?;
+    // Who has said yes already may still say no, as long as another yes is missing.
+    let given = offer.consents_given.iter().map(|consent| &consent.account);
+    let asked = offer.consents_needed.iter().chain(given);
+    if !asked.into_iter().any(|account| step.party(account).is_ok()) {
+        return Err(Refusal::NotAParty);
+    }
     step.not_frozen()?;
     Ok(closed(step, Ending::Declined))
 }
@@ -56,6 +62,24 @@ pub(super) fn expire(step: &Step<'_>, id: &HandoverId) -> Result<Applied, Refusa
         return Err(step.illegal("the offer has not run out yet"));
     }
     Ok(closed(step, Ending::Expired))
+}
+
+/// Reminds those whose answer is missing: once for all the times that have passed.
+pub(super) fn remind(step: &Step<'_>, id: &HandoverId) -> Result<Applied, Refusal> {
+    let offer = live(step, id)?;
+    if offer.reminders.first().is_none_or(|at| step.now < *at) {
+        return Err(step.illegal("there is nobody to remind yet"));
+    }
+    let mut offer = offer.clone();
+    offer.reminders.retain(|at| step.now < *at);
+    let mut applied = step.begin();
+    applied.tell(
+        "HandoverReminder",
+        json!({"handover": offer.id, "kind": offer.kind, "to": offer.consents_needed, "expires_at": offer.expires_at}),
+    );
+    applied.site.open_handover = Some(offer.clone());
+    applied.handovers.push(offer);
+    Ok(applied)
 }
 
 fn closed(step: &Step<'_>, ending: Ending) -> Applied {

@@ -1,21 +1,21 @@
-//! The way back to the client (T11 to T17). No state of the partner, and nothing the partner does, stands in it.
+//! The way back to the client (T11 to T17, T21). No state of the partner, and nothing the partner does, stands in it.
 //!
 //! A return has one effect, [`give_back`]; the commands differ in who starts it and how long it waits. Only a freeze
 //! stops its clock, and a freeze is bounded: that is I7.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use serde_json::json;
 
 use super::{
-    Applied, Refusal, accept,
+    Applied, Refusal, accept, agency,
     ending::{self, Ending},
     people,
     step::{Step, freeze, is_due, reason_name},
 };
 use crate::{
     ids::UserId,
-    site::{Engagement, ReturnPending, ReturnReason, Seats, Side},
+    site::{Engagement, Plan, PlanStatus, ReturnPending, ReturnReason, Seats, Side, Tier},
     time::Timestamp,
 };
 
@@ -89,7 +89,7 @@ pub(super) fn reclaim(
 }
 
 /// T14: the client changes their mind. What the reclaim overrode does not come back: a resignation must be given
-/// again, and what was derived from a suspended agency or a lapsed plan the caller derives anew.
+/// again; a suspended agency or a lapsed plan starts its own clock anew.
 pub(super) fn withdraw(step: &Step<'_>, engagement: &Engagement) -> Result<Applied, Refusal> {
     let Some(pending) = engagement.return_pending.as_ref().filter(|p| p.reason == ReturnReason::Reclaim) else {
         return Err(step.illegal("no reclaim is pending"));
@@ -99,8 +99,18 @@ pub(super) fn withdraw(step: &Step<'_>, engagement: &Engagement) -> Result<Appli
         return Err(step.illegal("the notice is over: the site has come back"));
     }
     let mut applied = step.begin();
-    pend(&mut applied, engagement, None);
     applied.tell("ReclaimWithdrawn", json!({"partner": engagement.partner}));
+    let timers = step.situation.timers;
+    let agency = step.situation.directory.agency(&engagement.partner);
+    let cause = match agency.and_then(|agency| agency::reason(agency.status)) {
+        Some(reason) => Some((reason, timers.suspension_notice)),
+        None if step.site().plan.status == PlanStatus::Lapsed => Some((ReturnReason::PlanLapsed, timers.lapse_notice)),
+        None => None,
+    };
+    match cause {
+        Some((reason, notice)) => schedule(&mut applied, engagement, reason, step.now, step.now.plus(notice)),
+        None => pend(&mut applied, engagement, None),
+    }
     Ok(applied)
 }
 
@@ -166,11 +176,62 @@ pub(super) fn resign(step: &Step<'_>, engagement: &Engagement) -> Result<Applied
     Ok(applied)
 }
 
+/// T21: the partner stopped paying, and the client takes the plan over with their own card. The site is back at once, on
+/// the paid plan.
+pub(super) fn rescue(step: &Step<'_>, engagement: &Engagement) -> Result<Applied, Refusal> {
+    match step.site().plan.status {
+        PlanStatus::Ok => return Err(step.illegal("the plan is paid")),
+        PlanStatus::PastDue | PlanStatus::Lapsed => {}
+    }
+    step.not_frozen()?;
+    let mut applied = step.begin();
+    applied.tell("PlanRescued", json!({"client": engagement.client, "partner": engagement.partner}));
+    give_back(step, &mut applied, engagement, ReturnReason::PlanLapsed, &kept(engagement));
+    // It is this plan that is taken over, not one of before, and paid from now on: no bridge is needed. What ran out was a
+    // paid plan: a free one is never past due.
+    applied.site.plan = Plan {
+        tier: Tier::Premium,
+        status: PlanStatus::Ok,
+        lapses_at: None,
+        returns_at: None,
+        bridge_until: None,
+        ..step.site().plan.clone()
+    };
+    Ok(applied)
+}
+
+fn kept(engagement: &Engagement) -> BTreeSet<UserId> {
+    engagement.return_pending.as_ref().map(|pending| pending.keep.clone()).unwrap_or_default()
+}
+
+/// Sets a return going that nobody asked for, and tells both sides.
+pub(super) fn schedule(
+    applied: &mut Applied,
+    engagement: &Engagement,
+    reason: ReturnReason,
+    since: Timestamp,
+    effective_at: Timestamp,
+) {
+    applied.tell("ReturnScheduled", json!({"reason": reason_name(reason), "effective_at": effective_at}));
+    let pending = ReturnPending { reason, requested_at: since, effective_at, locked: false, keep: BTreeSet::new() };
+    pend(applied, engagement, Some(pending));
+}
+
+/// T22: the notice of an agency's suspension is over; as of that deadline, however late the worker.
+pub(super) fn for_agency(step: &Step<'_>, engagement: &Engagement, reason: ReturnReason, at: Timestamp) -> Applied {
+    let mut applied = step.begin();
+    let due = ReturnPending { reason, requested_at: at, effective_at: at, locked: false, keep: BTreeSet::new() };
+    let engagement = Engagement { return_pending: Some(due), ..engagement.clone() };
+    give_back(step, &mut applied, &engagement, reason, &BTreeSet::new());
+    applied
+}
+
 /// Whether a reclaim needs no notice: nobody has settled yet, or there is no partner to give notice to.
 fn at_once(step: &Step<'_>, engagement: &Engagement) -> bool {
     let settling = step.now < engagement.settling_until;
     let partner = step.situation.directory.agency(&engagement.partner);
-    !step.frozen() && (settling || !partner.is_some_and(|agency| agency.is_active()))
+    // In custody nobody knows who holds the client's password: the notice runs.
+    !step.frozen() && step.site().custody.is_none() && (settling || !partner.is_some_and(|agency| agency.is_active()))
 }
 
 /// When a notice given now begins to run: a freeze stops its clock.
@@ -178,7 +239,7 @@ fn clock_starts(step: &Step<'_>) -> Timestamp {
     freeze(step.site(), step.now).map_or(step.now, |freeze| freeze.until.max(step.now))
 }
 
-fn pend(applied: &mut Applied, engagement: &Engagement, pending: Option<ReturnPending>) {
+pub(super) fn pend(applied: &mut Applied, engagement: &Engagement, pending: Option<ReturnPending>) {
     let engagement = Engagement { return_pending: pending, ..engagement.clone() };
     applied.site.seats = Seats::PartnerManaged(Box::new(engagement));
 }
@@ -197,12 +258,24 @@ fn give_back(
     let moved = people::part(&mut applied.site, engagement, keep, step.situation.strengths, step.situation.revision);
     let site = &mut applied.site;
     site.seats = Seats::SelfManaged { owner: engagement.client.clone() };
+    site.dispute = None;
+    // The client decides anew about a site in the trash: it does not vanish with the partner (I26).
+    site.purge_at = site.trashed_at.map(|_| step.now.plus(step.situation.timers.trash_keep));
     match &engagement.plan_before {
         Some(plan) if at < engagement.settling_until => site.plan = plan.clone(),
-        Some(_) | None => site.plan.bridge_until = Some(at.plus(step.situation.timers.plan_bridge)),
+        Some(_) | None => bridge(&mut site.plan, at, step.situation.timers.plan_bridge),
     }
     applied.tell("SiteReturned", json!({"reason": reason_name(reason), "at": at, "plan": applied.site.plan}));
     accept::tell_seats(applied, &step.site().seats, &moved);
+}
+
+/// The plan goes on for a while, so that the client can add a card; what the partner owed is not theirs.
+fn bridge(plan: &mut Plan, at: Timestamp, longest: Duration) {
+    plan.status = PlanStatus::Ok;
+    (plan.lapses_at, plan.returns_at) = (None, None);
+    let paid_through = plan.next_charge_at.filter(|charge| *charge > at);
+    let until = at.plus(longest);
+    plan.bridge_until = (plan.tier == Tier::Premium).then(|| paid_through.map_or(until, |paid| paid.min(until)));
 }
 
 /// A return takes effect at its deadline or earlier, never later: a late worker adds nothing to the partner's time.

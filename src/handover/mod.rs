@@ -12,24 +12,31 @@
 #![deny(clippy::wildcard_enum_match_arm)]
 
 mod accept;
+mod agency;
 mod command;
+mod consent;
 mod ending;
+mod freeze;
 mod giving_back;
 mod machine;
 mod offer;
 mod people;
+mod plan;
 mod record;
 mod refusal;
+mod request;
 mod step;
 mod timers;
+mod trash;
 
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use command::{Command, CommandName};
+pub use command::{Authority, Case, Command, CommandName, Reported};
 pub use machine::{Acting, Applied, Event, Situation, apply, due, invalidate};
 pub use people::KEEP_CEILING;
-pub use record::{Consent, Handover, HandoverKind, HandoverStatus};
+pub use record::{Consent, Handover, HandoverKind, HandoverStatus, Terms};
 pub use refusal::{Blocker, Refusal};
+pub use request::normal_code;
 pub use step::describe_state;
-pub use timers::Timers;
+pub use timers::{Quotas, Timers};

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::json;
 use smol_str::SmolStr;
 
-use super::{Acting, Applied, Refusal, step::Step};
+use super::{Acting, Applied, Refusal, consent, step::Step};
 use crate::{
     assignment::{Agency, MemberRole, Strengths},
     ids::{Account, AgencyId, Principal, UserId},
@@ -21,13 +21,14 @@ use crate::{
 pub const KEEP_CEILING: &str = "WebsiteManager";
 
 /// The role in whose strength a partner's people are measured once there is a client.
-const PARTNER: &str = "Partner";
+pub(super) const PARTNER: &str = "Partner";
 
 /// Gives a person a role.
 pub(super) fn grant(step: &Step<'_>, user: &UserId, role: &SmolStr) -> Result<Applied, Refusal> {
     known_role(step, role)?;
     let acting = acting(step, role)?;
     not_oneself(acting, user, role)?;
+    not_kept_out(step, acting, user)?;
     may_grant(step, acting, role)?;
     step.not_stopped()?;
     let site = step.site();
@@ -36,11 +37,12 @@ pub(super) fn grant(step: &Step<'_>, user: &UserId, role: &SmolStr) -> Result<Ap
     }
     let row = Contributor {
         role: role.clone(),
-        grantor: acting.through.clone(),
+        grantor: grantor(acting, role)?,
         side: acting.side,
         revision: step.situation.revision,
     };
     let mut applied = step.begin();
+    consent::spend_own(step, &mut applied);
     applied.tell("ContributorAdded", json!({"user": user, "after": row}));
     applied.site.contributors.insert(user.clone(), row);
     Ok(applied)
@@ -54,6 +56,7 @@ pub(super) fn change(step: &Step<'_>, user: &UserId, role: &SmolStr) -> Result<A
     let acting = acting(step, role)?;
     own_side(acting, old)?;
     not_oneself(acting, user, role)?;
+    not_kept_out(step, acting, user)?;
     may_grant(step, acting, &old.role)?;
     may_grant(step, acting, role)?;
     step.not_stopped()?;
@@ -62,11 +65,12 @@ pub(super) fn change(step: &Step<'_>, user: &UserId, role: &SmolStr) -> Result<A
     }
     let new = Contributor {
         role: role.clone(),
-        grantor: acting.through.clone(),
+        grantor: grantor(acting, role)?,
         side: old.side,
         revision: step.situation.revision,
     };
     let mut applied = step.begin();
+    consent::spend_own(step, &mut applied);
     applied.tell("ContributorChanged", json!({"user": user, "before": old, "after": new}));
     applied.site.contributors.insert(user.clone(), new);
     Ok(applied)
@@ -131,6 +135,12 @@ fn own_side(acting: &Acting, row: &Contributor) -> Result<(), Refusal> {
     }
 }
 
+/// Whom the client keeps out, the partner does not let in by another door.
+fn not_kept_out(step: &Step<'_>, acting: &Acting, user: &UserId) -> Result<(), Refusal> {
+    let kept_out = acting.side == Side::Partner && step.site().blocked.contains(user);
+    if kept_out { Err(Refusal::OtherSide) } else { Ok(()) }
+}
+
 /// Nobody gives themself anything.
 fn not_oneself(acting: &Acting, user: &UserId, role: &SmolStr) -> Result<(), Refusal> {
     match &acting.principal {
@@ -139,13 +149,29 @@ fn not_oneself(acting: &Acting, user: &UserId, role: &SmolStr) -> Result<(), Ref
     }
 }
 
-/// The derived grant rule, for whichever of the actor's roles carries furthest.
+/// The account that answers for what is granted.
+fn grantor(acting: &Acting, role: &SmolStr) -> Result<Account, Refusal> {
+    acting.through.clone().ok_or_else(|| Refusal::MayNotGrant { role: role.to_string() })
+}
+
+/// The derived grant rule, for whichever of the actor's roles carries furthest. With the client's confirmation of this
+/// very grant the partner may give what it holds with a confirmation only.
 fn may_grant(step: &Step<'_>, acting: &Acting, role: &SmolStr) -> Result<(), Refusal> {
-    let payer = step.site().seats.plan_holder().as_ref() == Some(&acting.through);
-    if acting.roles.iter().any(|own| step.situation.strengths.may_grant(own, payer, role)) {
-        Ok(())
-    } else {
-        Err(Refusal::MayNotGrant { role: role.to_string() })
+    let payer = acting.through.is_some() && step.site().seats.plan_holder() == acting.through;
+    let strengths = step.situation.strengths;
+    if acting.roles.iter().any(|own| strengths.may_grant(own, payer, role)) {
+        return Ok(());
+    }
+    let with_consent = acting.side == Side::Partner
+        && step.site().seats.engagement().is_some()
+        && acting.roles.iter().any(|own| strengths.may_grant_confirmed(own, payer, role));
+    match &step.operation {
+        Some(_) if with_consent && consent::is_confirmed(step) => Ok(()),
+        Some(operation) if with_consent => Err(Refusal::ConfirmRequired {
+            action: step.command.action().unwrap_or_default(),
+            operation: operation.to_string(),
+        }),
+        Some(_) | None => Err(Refusal::MayNotGrant { role: role.to_string() }),
     }
 }
 
@@ -172,8 +198,7 @@ pub(super) struct Moved {
 /// A partner is seated: what its people held one by one now comes through the agency, where the client can see and
 /// block it. Admins act through the seat. A member's row becomes the widest delegation within the old role; where none
 /// fits, the row stays rather than cost somebody rights that nobody took.
-pub(super) fn subsume(site: &mut Site, client: &UserId, partner: &Agency, strengths: &Strengths) -> Moved {
-    let mut moved = Moved::default();
+pub(super) fn subsume(site: &mut Site, client: &UserId, partner: &Agency, strengths: &Strengths, moved: &mut Moved) {
     if let Some(row) = site.contributors.remove(client) {
         moved.removed.insert(client.clone(), row);
     }
@@ -194,7 +219,35 @@ pub(super) fn subsume(site: &mut Site, client: &UserId, partner: &Agency, streng
             moved.removed.insert(user.clone(), row);
         }
     }
-    moved
+}
+
+/// An owner has given everything away: what came through an agency's seat goes with it. The former owner's people stay;
+/// what they could spend ended with who pays.
+pub(super) fn owner_left(site: &mut Site, moved: &mut Moved) {
+    let partners: Vec<UserId> =
+        site.contributors.iter().filter(|(_, row)| row.side == Side::Partner).map(|(user, _)| user.clone()).collect();
+    for user in partners {
+        if let Some(row) = site.contributors.remove(&user) {
+            moved.removed.insert(user, row);
+        }
+    }
+    site.grants.clear();
+    site.blocked.clear();
+    site.confirmations.clear();
+    site.sessions.clear();
+}
+
+/// A new owner or client needs no role beside the seat.
+pub(super) fn owner_came(site: &mut Site, owner: &UserId, moved: &mut Moved) {
+    if let Some(row) = site.contributors.remove(owner) {
+        moved.removed.insert(owner.clone(), row);
+    }
+}
+
+/// The offer said that the former owner stays.
+pub(super) fn former_owner_stays(site: &mut Site, former: &UserId, owner: &Account, revision: Revision) {
+    let row = Contributor { role: KEEP_CEILING.into(), grantor: owner.clone(), side: Side::Client, revision };
+    site.contributors.insert(former.clone(), row);
 }
 
 /// A partner's people may not hold what the partner could not give them once there is a client: an agency that invited a

@@ -1,10 +1,12 @@
 //! One handover: an offer, its parties, and what became of it.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use crate::{
-    ids::{Account, HandoverId, SiteId, UserId},
+    ids::{Account, HandoverId, Principal, SiteId, UserId},
     revision::Revision,
     time::Timestamp,
 };
@@ -21,8 +23,9 @@ pub struct Handover {
     pub kind: HandoverKind,
     /// The account whose seat the offer was made from.
     pub initiator: Account,
-    /// The person who made the offer.
-    pub initiated_by: UserId,
+    /// Who made the offer: a person, or trust and safety where a successor is recorded.
+    #[serde(deserialize_with = "person_or_principal", serialize_with = "person_by_id")]
+    pub initiated_by: Principal,
     /// The account the seat is offered to.
     pub to: Account,
     /// Where it stands.
@@ -42,6 +45,32 @@ pub struct Handover {
     pub revision_at_offer: Revision,
     /// Digest of the preview that the offering person saw.
     pub preview_digest: SmolStr,
+    /// The admin who asked for it, where the agency asked first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requested_by: Option<UserId>,
+    /// When those who have not answered are reminded: what is still to come, earliest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reminders: Vec<Timestamp>,
+    /// What moves with the title, in an ownership transfer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub terms: Option<Terms>,
+}
+
+/// What an owner gives away with the title: everything is listed, nothing moves unsaid.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Terms {
+    /// The domains that move too.
+    #[schema(value_type = Vec<String>)]
+    pub domains: BTreeSet<String>,
+    /// Whether the paid plan goes on, at the recipient's cost; else the site goes on as a free one.
+    pub plan: bool,
+    /// Whether the former owner stays as a website manager.
+    pub stay: bool,
+    /// Trust and safety's case, where the successor of an owner is recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub case: Option<SmolStr>,
 }
 
 /// What is offered to whom.
@@ -129,6 +158,24 @@ pub struct Consent {
     pub explanation_digest: SmolStr,
     /// The language it was read in.
     pub lang: SmolStr,
+    /// Names exactly the texts that the explanation was made from.
+    #[serde(default)]
+    pub text_version: SmolStr,
+}
+
+/// Documents write a person as `maria`.
+fn person_by_id<S: serde::Serializer>(principal: &Principal, serializer: S) -> Result<S::Ok, S::Error> {
+    match principal {
+        Principal::User(user) => user.serialize(serializer),
+        Principal::Staff(_) | Principal::Service(_) => principal.serialize(serializer),
+    }
+}
+
+/// The other way, and as `user:maria`, too.
+fn person_or_principal<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Principal, D::Error> {
+    let text = SmolStr::deserialize(deserializer)?;
+    let parsed = if text.contains(':') { text.parse() } else { text.parse().map(Principal::User) };
+    parsed.map_err(serde::de::Error::custom)
 }
 
 impl Handover {
@@ -137,10 +184,17 @@ impl Handover {
     pub fn is_live(&self, now: Timestamp) -> bool {
         self.status.is_live() && now < self.expires_at
     }
-    /// Whether the account is a party to it: it made the offer, or the offer is made to it.
+    /// Whether the account is a party to it: it made the offer, it is offered the seat, or its yes is or was needed.
     #[must_use]
     pub fn names(&self, account: &Account) -> bool {
-        self.initiator == *account || self.to == *account
+        self.initiator == *account || self.answers(account)
+    }
+    /// Whether the offer waits for this account's answer, or had it.
+    #[must_use]
+    pub fn answers(&self, account: &Account) -> bool {
+        self.to == *account
+            || self.consents_needed.contains(account)
+            || self.consents_given.iter().any(|consent| consent.account == *account)
     }
     /// Where it stands at `now`, an expiry not yet committed included.
     #[must_use]

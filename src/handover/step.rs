@@ -1,18 +1,22 @@
 //! What every transition asks of its situation: who acts, what blocks, which state this is in words.
 
-use super::{Applied, Blocker, CommandName, Refusal, Situation};
+use smol_str::SmolStr;
+
+use super::{Applied, Blocker, CommandName, HandoverStatus, Refusal, Situation};
 use crate::{
-    assignment::{Agency, MemberRole},
+    assignment::{Agency, Directory},
     ids::{Account, Principal, UserId},
     site::{Freeze, PlanStatus, ReturnPending, ReturnReason, Site},
     time::Timestamp,
 };
 
 /// One command at one moment.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Step<'a> {
     pub(super) situation: &'a Situation<'a>,
     pub(super) command: CommandName,
+    /// The act that a client's confirmation must name for this command.
+    pub(super) operation: Option<SmolStr>,
     pub(super) now: Timestamp,
 }
 
@@ -35,16 +39,19 @@ impl<'a> Step<'a> {
             Some(Principal::Staff(_) | Principal::Service(_)) | None => Err(Refusal::NotAParty),
         }
     }
+    /// Whoever acts.
+    pub(super) fn principal(&self) -> Result<Principal, Refusal> {
+        self.situation.acting.map(|acting| acting.principal.clone()).ok_or(Refusal::NotAParty)
+    }
+    /// Whether an account is being closed: it is offered nothing and offers nothing.
+    pub(super) fn is_closing(&self, account: &Account) -> bool {
+        self.situation.directory.is_closing(account)
+    }
     /// The acting person, if they may answer for this account: its user, or an admin of its agency. Not a question of
     /// roles: a handover records who consented, so what it records must be true (I21).
     pub(super) fn party(&self, account: &Account) -> Result<&'a UserId, Refusal> {
         let person = self.person()?;
-        let answers = match account {
-            Account::User(user) => user == person,
-            Account::Agency(id) => {
-                self.situation.directory.agency(id).is_some_and(|a| a.member(person) == Some(MemberRole::Admin))
-            }
-        };
+        let answers = self.situation.directory.speaks_for(person, account);
         if answers { Ok(person) } else { Err(Refusal::NotAParty) }
     }
     pub(super) fn frozen(&self) -> bool {
@@ -89,6 +96,14 @@ pub(super) fn is_due(site: &Site, pending: &ReturnPending, now: Timestamp) -> bo
     now >= pending.effective_at && freeze(site, now).is_none()
 }
 
+/// Whether a return stands. One that an agency's suspension brought does not outlive the suspension, unless its notice
+/// was over before the agency was let in again.
+pub(super) fn counts(site: &Site, pending: &ReturnPending, directory: &Directory) -> bool {
+    let by_agency = matches!(pending.reason, ReturnReason::AgencySuspended | ReturnReason::AgencyDissolved);
+    let agency = site.seats.agency().and_then(|id| directory.agency(id));
+    !(by_agency && agency.is_some_and(|agency| agency.is_active() && agency.status_since < pending.effective_at))
+}
+
 /// The state that the transitions tell apart, in words, for example `partner_managed, settling, frozen`.
 #[must_use]
 pub fn describe_state(site: &Site, now: Timestamp) -> String {
@@ -102,13 +117,26 @@ pub fn describe_state(site: &Site, now: Timestamp) -> String {
         words.push(format!("return {due} ({}{lock})", reason_name(pending.reason)));
     }
     if let Some(offer) = &site.open_handover {
-        words.push(if offer.is_live(now) { "offer open" } else { "offer expired" }.to_owned());
+        let requested = offer.status == HandoverStatus::Requested;
+        let what = match (requested, offer.is_live(now)) {
+            (true, true) => "requested",
+            (true, false) => "request expired",
+            (false, true) => "offer open",
+            (false, false) => "offer expired",
+        };
+        words.push(what.to_owned());
     }
     if freeze(site, now).is_some() {
         words.push("frozen".to_owned());
     }
     if site.trashed_at.is_some() {
         words.push("trashed".to_owned());
+    }
+    if site.custody.is_some() {
+        words.push("in custody".to_owned());
+    }
+    if site.dispute.as_ref().is_some_and(|dispute| now < dispute.until) {
+        words.push("disputed".to_owned());
     }
     match site.plan.status {
         PlanStatus::Ok => {}

@@ -6,13 +6,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 use super::{
-    AgencyGrant, Confirmation, Contributor, Domain, Engagement, Freeze, Mode, Plan, ReturnPending, Seats, Site,
-    SupportSession,
+    AgencyGrant, Confirmation, Contributor, Dispute, Domain, Engagement, Freeze, Mode, Plan, ReturnPending, Seats,
+    Site, SiteCode, SupportSession,
 };
 use crate::{
-    handover::Handover,
+    handover::{Blocker, Handover},
     ids::{Account, AgencyId, HandoverId, SiteId, UserId},
     time::Timestamp,
 };
@@ -63,9 +64,24 @@ pub struct SiteDocument {
     /// Since when the site is in the trash.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trashed_at: Option<Timestamp>,
+    /// When time deletes it from there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub purge_at: Option<Timestamp>,
     /// A freeze.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub frozen: Option<Freeze>,
+    /// A dispute between the two sides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dispute: Option<Dispute>,
+    /// The case under which a successor of the owner is looked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub custody: Option<SmolStr>,
+    /// The digest of the site's one-time code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub site_code: Option<SiteCode>,
+    /// What the platform reports to stand in the way of an offer.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub reported: BTreeSet<Blocker>,
     /// The open offer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub open_handover: Option<Handover>,
@@ -180,7 +196,12 @@ impl TryFrom<SiteDocument> for Site {
         }
         let mut site = Site::registered(document.id, seats, document.plan, document.published, document.domains);
         site.trashed_at = document.trashed_at;
+        site.purge_at = document.purge_at;
         site.frozen = document.frozen;
+        site.dispute = document.dispute;
+        site.custody = document.custody;
+        site.site_code = document.site_code;
+        site.reported = document.reported;
         site.open_handover = document.open_handover;
         site.contributors = document.contributors;
         site.grants = document.grants;
@@ -210,7 +231,12 @@ impl From<&Site> for SiteDocument {
             published: site.published,
             domains: site.domains.clone(),
             trashed_at: site.trashed_at,
+            purge_at: site.purge_at,
             frozen: site.frozen.clone(),
+            dispute: site.dispute.clone(),
+            custody: site.custody.clone(),
+            site_code: site.site_code.clone(),
+            reported: site.reported.clone(),
             open_handover: site.open_handover.clone(),
             contributors: site.contributors.clone(),
             grants: site.grants.clone(),

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use crate::{
-    handover::Handover,
+    handover::{Blocker, Handover},
     ids::{Account, AgencyId, HandoverId, SiteId, StaffId, UserId},
     revision::Revision,
     time::Timestamp,
@@ -46,8 +46,18 @@ pub struct Site {
     pub domains: Vec<Domain>,
     /// Since when the site is in the trash.
     pub trashed_at: Option<Timestamp>,
+    /// When time deletes a site in the trash; counts only while it has an owner.
+    pub purge_at: Option<Timestamp>,
     /// A freeze by trust and safety.
     pub frozen: Option<Freeze>,
+    /// A dispute between client and partner.
+    pub dispute: Option<Dispute>,
+    /// Trust and safety's case, while the owner cannot act for good and a successor is looked for.
+    pub custody: Option<SmolStr>,
+    /// The one-time code with which an agency may ask for the Partner role.
+    pub site_code: Option<SiteCode>,
+    /// What the platform reports to stand in the way of an offer.
+    pub reported: BTreeSet<Blocker>,
     /// The open offer, at most one.
     pub open_handover: Option<Handover>,
     /// People with a role on this site, one row each. Seats are not here.
@@ -245,14 +255,47 @@ pub struct Domain {
     pub holder: Account,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn unknown(at: &Timestamp) -> bool {
+    *at == Timestamp::default()
+}
+
 /// A freeze: nobody writes until it ends, by itself at the latest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Freeze {
+    /// When it began; the beginning of time where nobody knows.
+    #[serde(default, skip_serializing_if = "unknown")]
+    pub since: Timestamp,
     /// When it ends by itself.
     pub until: Timestamp,
     /// Trust and safety's case.
     pub case: SmolStr,
+}
+
+/// A dispute between the two sides: it keeps new offers away until it is closed or runs out, and nothing else. Only
+/// trust and safety freezes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Dispute {
+    /// The seat that opened it.
+    pub opened_by: Account,
+    /// A reason code of the platform's, for example `unpaid_work`. No free text: it is shown to the other side.
+    pub reason: SmolStr,
+    /// When it was opened.
+    pub at: Timestamp,
+    /// When it ends by itself.
+    pub until: Timestamp,
+}
+
+/// A site's one-time code, of which only the digest is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SiteCode {
+    /// SHA-256 of the code, in lower-case hex.
+    pub digest: SmolStr,
+    /// When it stops working unused.
+    pub expires_at: Timestamp,
 }
 
 /// A person's role on one site.
@@ -352,7 +395,12 @@ impl Site {
             published,
             domains,
             trashed_at: None,
+            purge_at: None,
             frozen: None,
+            dispute: None,
+            custody: None,
+            site_code: None,
+            reported: BTreeSet::new(),
             open_handover: None,
             contributors: BTreeMap::new(),
             grants: BTreeMap::new(),

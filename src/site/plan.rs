@@ -33,6 +33,14 @@ pub struct Plan {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub bridge_until: Option<Timestamp>,
+    /// While a payment is missing: when the site goes on as a free one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub lapses_at: Option<Timestamp>,
+    /// While a payment is missing on a partner's plan: when the site goes back to its client if nobody pays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub returns_at: Option<Timestamp>,
 }
 
 const fn yes() -> bool {
@@ -52,6 +60,8 @@ impl Plan {
             next_charge_at: None,
             transferable: true,
             bridge_until: None,
+            lapses_at: None,
+            returns_at: None,
         }
     }
 }

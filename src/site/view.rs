@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{Domain, Mode, Plan, ReturnReason, Site};
 use crate::{
-    handover::{Handover, HandoverKind, HandoverStatus},
+    handover::{Blocker, Handover, HandoverKind, HandoverStatus, Terms},
     ids::{Account, AgencyId, HandoverId, SiteId, UserId},
     revision::Revision,
     time::Timestamp,
@@ -28,6 +28,10 @@ pub struct SiteView {
     trashed: bool,
     #[schema(value_type = Option<String>, format = DateTime)]
     frozen_until: Option<Timestamp>,
+    dispute: Option<DisputeView>,
+    custody: bool,
+    #[schema(value_type = Vec<String>)]
+    blockers: Vec<Blocker>,
     #[schema(value_type = Option<String>, format = DateTime)]
     settling_until: Option<Timestamp>,
     return_pending: Option<ReturnView>,
@@ -61,6 +65,18 @@ pub struct ReturnView {
     keep: Vec<UserId>,
 }
 
+/// A dispute: who opened it, why, and when it ends by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct DisputeView {
+    #[schema(value_type = String)]
+    opened_by: Account,
+    reason: String,
+    #[schema(value_type = String, format = DateTime)]
+    at: Timestamp,
+    #[schema(value_type = String, format = DateTime)]
+    until: Timestamp,
+}
+
 impl From<&Site> for SiteView {
     fn from(site: &Site) -> Self {
         let engagement = site.seats.engagement();
@@ -79,6 +95,14 @@ impl From<&Site> for SiteView {
             domains: site.domains.clone(),
             trashed: site.trashed_at.is_some(),
             frozen_until: site.frozen.as_ref().map(|freeze| freeze.until),
+            dispute: site.dispute.as_ref().map(|dispute| DisputeView {
+                opened_by: dispute.opened_by.clone(),
+                reason: dispute.reason.to_string(),
+                at: dispute.at,
+                until: dispute.until,
+            }),
+            custody: site.custody.is_some(),
+            blockers: site.reported.iter().copied().collect(),
             settling_until: engagement.map(|e| e.settling_until),
             return_pending: site.return_pending().map(|pending| ReturnView {
                 reason: pending.reason,
@@ -118,6 +142,8 @@ pub struct HandoverView {
     ended_at: Option<Timestamp>,
     #[schema(value_type = u64)]
     revision_at_offer: Revision,
+    /// What moves with the title, in an ownership transfer.
+    terms: Option<Terms>,
 }
 
 impl From<&Handover> for HandoverView {
@@ -135,6 +161,7 @@ impl From<&Handover> for HandoverView {
             expires_at: handover.expires_at,
             ended_at: handover.ended_at,
             revision_at_offer: handover.revision_at_offer,
+            terms: handover.terms.clone(),
         }
     }
 }

@@ -148,6 +148,7 @@ mod tests {
             actor: Some("user:maria".parse().unwrap()),
             via: None,
             data: serde_json::json!({"b": 1, "a": "ä"}),
+            evidence: None,
             hash: "not looked at".into(),
         };
         let text = r#"{"actor":"user:maria","at":"2026-11-23T13:20:00Z","data":{"a":"ä","b":1},"revision":7,"seq":1,"site":"bakery","type":"SeatsChanged","via":null}"#;

@@ -10,19 +10,23 @@
 mod audit;
 #[cfg(test)]
 pub mod conformance;
+pub mod delivery;
+mod saga;
 pub mod sqlite;
 
 pub use audit::{AuditFault, GENESIS, Verified, Walk, link, verify_audit};
+pub use saga::{Saga, SagaState};
 
-use std::{future::Future, sync::Arc};
+use std::{collections::BTreeMap, future::Future, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use smol_str::SmolStr;
 
 use crate::{
     assignment::{Agency, Directory, StaffRole},
     handover::Handover,
-    ids::{AgencyId, HandoverId, Principal, SiteId, StaffId, UserId},
+    ids::{Account, AgencyId, HandoverId, Principal, SiteId, StaffId, UserId},
     revision::Revision,
     site::Site,
     time::Timestamp,
@@ -52,13 +56,24 @@ pub struct Wanted {
     pub agencies: Vec<AgencyId>,
     /// A person whose agencies (as an admin) are loaded too.
     pub admin: Option<UserId>,
-    /// A member of staff to load.
-    pub staff: Option<StaffId>,
+    /// Members of staff to load.
+    pub staff: Vec<StaffId>,
+    /// Accounts to look up beside those seated on the first site: whether they are being closed, and how many offers
+    /// they made and got since [`Wanted::since`].
+    pub accounts: Vec<Account>,
+    /// From when offers are counted; none counts none.
+    pub since: Option<Timestamp>,
+    /// Whether the sites are listed whose content one of `accounts` owns, or whose plan it holds (at most a page).
+    pub holdings: bool,
     /// Open handovers whose initiator or named party is this agency are loaded with their sites
     /// (appended to `sites`).
     pub open_handovers_of: Option<AgencyId>,
+    /// An agency of which it is told whether it runs any client's site.
+    pub engaged_by: Option<AgencyId>,
     /// The idempotency key, with its scope.
     pub key: Option<IdempotencyKey>,
+    /// A billing saga to load.
+    pub saga: Option<SmolStr>,
 }
 
 /// A key within its scope.
@@ -85,6 +100,35 @@ pub struct Loaded {
     pub directory: Directory,
     /// The reply stored under the key.
     pub stored: Option<StoredReply>,
+    /// What the looked-up accounts did lately.
+    pub traffic: BTreeMap<Account, Traffic>,
+    /// What becomes of the looked-up accounts that are not open.
+    pub accounts: BTreeMap<Account, AccountStatus>,
+    /// Sites that the looked-up accounts own or pay for, in order.
+    pub holdings: Vec<SiteId>,
+    /// Whether the agency asked about runs any client's site.
+    pub engaged: bool,
+    /// The wanted billing saga.
+    pub saga: Option<Saga>,
+}
+
+/// How many offers and requests an account made and got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Traffic {
+    /// Made.
+    pub made: u64,
+    /// Got.
+    pub got: u64,
+}
+
+/// What becomes of an account that is not open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AccountStatus {
+    /// Its holder wants to leave: nothing is offered to it or by it.
+    Closing,
+    /// It is gone; it owns nothing.
+    Closed,
 }
 
 /// A reply that was given once and is given again for the same key.
@@ -110,10 +154,14 @@ pub struct Changes {
     pub agencies: Vec<Agency>,
     /// Staff as they will be; `None` removes.
     pub staff: Vec<(StaffId, Option<StaffRole>)>,
+    /// Accounts as they will be; `None` opens one again.
+    pub accounts: Vec<(Account, Option<AccountStatus>)>,
     /// What happened: one audit event each, chained in this order.
     pub events: Vec<NewEvent>,
     /// The reply to keep under the wanted key, with the request's fingerprint. The body's `revision` is the new one.
     pub reply: Option<(String, Value)>,
+    /// Billing sagas as they will be. One that this commit confirms carries its revision.
+    pub sagas: Vec<Saga>,
     /// When it happened. Not before `head.at`.
     pub at: Timestamp,
 }
@@ -131,6 +179,8 @@ pub struct NewEvent {
     pub via: Option<String>,
     /// What changed, as a JSON object.
     pub data: Value,
+    /// On what evidence: sign-in, confirmation, case, text read.
+    pub evidence: Option<Value>,
 }
 
 /// An audit event as it is kept.
@@ -158,6 +208,10 @@ pub struct AuditEvent {
     /// What changed.
     #[schema(value_type = Object)]
     pub data: Value,
+    /// On what evidence: when the person signed in, what they had read, which confirmation or case.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub evidence: Option<Value>,
     /// SHA-256 over the previous event's hash and the RFC 8785 form of this event without `hash`, in lower-case hex.
     pub hash: String,
 }
@@ -207,6 +261,8 @@ pub type Observer = Arc<dyn Fn(&Committed) + Send + Sync>;
 pub enum Verdict<R> {
     /// Commit these changes; then answer `R`.
     Commit(Box<Changes>, R),
+    /// Write these billing sagas and nothing else, without a revision: no decision reads them. Then answer `R`.
+    Journal(Vec<Saga>, R),
     /// Change nothing; answer `R`.
     Leave(R),
 }
@@ -278,12 +334,27 @@ pub trait Store: Send + Sync + 'static {
         after: Option<&SiteId>,
         limit: usize,
     ) -> impl Future<Output = Result<Page<SiteId>, StoreError>> + Send;
-    /// Sites whose next deadline is not after `now`, and the earliest deadline after it.
+    /// Sites whose next deadline is not after `now` or that have not followed their agency, and the earliest deadline
+    /// after it.
     fn due(
         &self,
         now: Timestamp,
         limit: usize,
     ) -> impl Future<Output = Result<(Vec<SiteId>, Option<Timestamp>), StoreError>> + Send;
+    /// Billing sagas in the order of their ids, after one, of one state or of all.
+    fn sagas(
+        &self,
+        state: Option<SagaState>,
+        after: Option<&str>,
+        limit: usize,
+    ) -> impl Future<Output = Result<Page<Saga>, StoreError>> + Send;
+    /// Billing sagas whose `due_at` is not after `now`, and the earliest one after it. A saga whose site has an older
+    /// commit that billing has not acknowledged is not due.
+    fn sagas_due(
+        &self,
+        now: Timestamp,
+        limit: usize,
+    ) -> impl Future<Output = Result<(Vec<Saga>, Option<Timestamp>), StoreError>> + Send;
     /// Runs one change: loads what is wanted, calls `decide` once, commits what it says, tells the observer, and only
     /// then answers. Dropping the future does not stop a change that has begun.
     fn change<R: Send + 'static>(

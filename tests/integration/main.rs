@@ -15,18 +15,27 @@
     reason = "a test that cannot go on says so by panicking"
 )]
 
+mod abuse;
 mod authzen;
 mod bad_input;
+mod billing;
 mod cli;
+mod codes;
 mod disk;
+mod events;
 mod exchange;
 mod http;
 mod kill;
 mod matrix;
+mod principals;
 mod program;
+mod receiver;
 mod seeded;
 mod server;
+mod staff;
+mod stage;
 mod suspension;
 mod timers;
+mod two_seats;
 mod walk;
 mod worlds;

@@ -322,7 +322,7 @@ fn one_line_of_policy_is_one_cell() {
     assert_eq!(differences(&part, &answered), ["ModerateBlog for BlogEditor: specified Y, answered ."]);
 }
 
-fn copy(from: &std::path::Path, to: &std::path::Path) {
+pub fn copy(from: &std::path::Path, to: &std::path::Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();

@@ -4,6 +4,14 @@
 //! database's write lock, as a backup might. Reads and checks go on; what they answer after the deadline is the rule
 //! and not the record.
 
+//!
+//! `timers/` has what a wall clock cannot show: the microsecond of a deadline, every setting, calendars, years.
+
+mod calendar;
+mod deadlines;
+mod late;
+mod scene;
+
 use std::path::Path;
 
 use serde_json::{Value, json};

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use serde_json::json;
+use smol_str::SmolStr;
 
 use super::{Decided, Registered, event, is_hostname, is_line};
 use crate::{
@@ -23,11 +24,16 @@ pub struct AgencyUpdate {
     pub name: String,
     /// The agency's domain, shown beside the name.
     pub domain: String,
-    /// Whether the platform checked both; absent: as it is, and not for a new agency.
+    /// Whether the platform checked both; absent: as it is while name and domain are, and not for a new agency.
     pub verified: Option<bool>,
     /// Whether the agency's rights hold; absent: as it is, and active for a new agency. So a `PUT` that only renames a
     /// suspended agency leaves it suspended.
     pub status: Option<AgencyStatus>,
+    /// Whether the platform has a card of it that can be charged; absent: as it is, and so for a new agency.
+    pub card: Option<bool>,
+    /// Trust and safety's case, for the audit of a suspension.
+    #[schema(value_type = Option<String>)]
+    pub case: Option<SmolStr>,
 }
 
 impl App {
@@ -38,16 +44,38 @@ impl App {
     pub async fn put_agency(&self, id: AgencyId, update: AgencyUpdate) -> Result<Registered<Agency>, Failure> {
         presentable(&update.name, &update.domain)?;
         let ends = update.status.filter(|status| *status != AgencyStatus::Active).map(|_| id.clone());
-        let wanted = Wanted { agencies: vec![id.clone()], open_handovers_of: ends, ..Wanted::default() };
+        let wanted = Wanted {
+            agencies: vec![id.clone()],
+            open_handovers_of: ends,
+            engaged_by: Some(id.clone()),
+            ..Wanted::default()
+        };
         let clock = std::sync::Arc::clone(&self.clock);
+        let notice = self.rules.timers.suspension_notice;
         let decide = move |loaded: &Loaded| -> Decided<Agency> {
             let old = loaded.directory.agency(&id);
+            let at = clock.now().max(loaded.head.at);
+            let status = update.status.unwrap_or_else(|| old.map_or(AgencyStatus::Active, |old| old.status));
+            if status == AgencyStatus::Active
+                && loaded.engaged
+                && old.and_then(|old| old.returns_at).is_some_and(|due| due <= at)
+            {
+                return Verdict::Leave(Err(returns_due(&id)));
+            }
+            // What the platform checked was a name and a domain: with either it changes.
+            let same = |old: &Agency| old.name == update.name && old.domain == update.domain;
+            let verified = update.verified.unwrap_or_else(|| old.is_some_and(|old| old.verified && same(old)));
             let mut agency = Agency {
                 id: id.clone(),
                 name: update.name,
                 domain: update.domain,
-                verified: update.verified.unwrap_or_else(|| old.is_some_and(|old| old.verified)),
-                status: update.status.unwrap_or_else(|| old.map_or(AgencyStatus::Active, |old| old.status)),
+                verified,
+                status,
+                status_since: old.filter(|old| old.status == status).map_or(at, |old| old.status_since),
+                // From the first stop on: a suspended agency that dissolves gains no time.
+                returns_at: (status != AgencyStatus::Active)
+                    .then(|| old.and_then(|old| old.returns_at).unwrap_or_else(|| at.plus(notice))),
+                card: update.card.unwrap_or_else(|| old.is_none_or(|old| old.card)),
                 members: old.map(|old| old.members.clone()).unwrap_or_default(),
                 revision: old.map(|old| old.revision).unwrap_or_default(),
             };
@@ -58,21 +86,22 @@ impl App {
                     value: agency,
                 }));
             }
-            let at = clock.now().max(loaded.head.at);
             let kind = match (old.map(|old| old.status), agency.status) {
                 (None, _) => "AgencyRegistered",
-                (Some(AgencyStatus::Active), AgencyStatus::Suspended) => "AgencySuspended",
-                (Some(AgencyStatus::Active), AgencyStatus::Dissolving) => "AgencyDissolving",
-                (Some(_), _) => "AgencyChanged",
+                (Some(old), new) if old == new => "AgencyChanged",
+                (Some(_), AgencyStatus::Suspended) => "AgencySuspended",
+                (Some(_), AgencyStatus::Dissolving) => "AgencyDissolving",
+                (Some(_), AgencyStatus::Active) => "AgencyReinstated",
             };
             let created = old.is_none();
             let mut changes = Changes { at, ..Changes::default() };
             changes.events.push(event(None, kind, json!({
                 "agency": id, "name": agency.name, "domain": agency.domain, "verified": agency.verified, "status": agency.status,
+                "case": update.case,
             })));
             for site in loaded.sites.iter().flatten() {
                 if let Some(applied) = handover::invalidate(site, at) {
-                    let mut ended = command::changes(applied, None, at);
+                    let mut ended = command::changes(applied, None, None, at);
                     changes.sites.append(&mut ended.sites);
                     changes.handovers.append(&mut ended.handovers);
                     changes.events.append(&mut ended.events);
@@ -120,7 +149,10 @@ impl App {
                 Some(role) => agency.members.insert(user.clone(), role),
                 None => agency.members.remove(&user),
             };
-            if old.is_active() && old.admins().next().is_some() && agency.admins().next().is_none() {
+            if old.status != AgencyStatus::Dissolving
+                && old.admins().next().is_some()
+                && agency.admins().next().is_none()
+            {
                 return Verdict::Leave(Err(Failure::new(
                     Kind::Conflict,
                     "last_admin",
@@ -158,7 +190,7 @@ impl App {
         id: StaffId,
         role: Option<StaffRole>,
     ) -> Result<Registered<Option<StaffRole>>, Failure> {
-        let wanted = Wanted { staff: Some(id.clone()), ..Wanted::default() };
+        let wanted = Wanted { staff: vec![id.clone()], ..Wanted::default() };
         let clock = std::sync::Arc::clone(&self.clock);
         let decide = move |loaded: &Loaded| -> Decided<Option<StaffRole>> {
             let before = loaded.directory.staff_role(&id);
@@ -181,6 +213,14 @@ impl App {
         };
         self.store.change(wanted, Box::new(decide)).await?
     }
+}
+
+/// `409`: what a suspension promised its clients is kept first.
+fn returns_due(id: &AgencyId) -> Failure {
+    let detail = format!(
+        "The notice of `{id}`'s suspension is over, and its sites are being returned to their clients. Try again in a moment."
+    );
+    Failure::new(Kind::Conflict, "returns_due", detail)
 }
 
 /// Clients are shown an agency's name and domain when they decide whom to trust, so the name may not look like an

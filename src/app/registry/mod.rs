@@ -4,9 +4,11 @@
 //! commands only. Saying again what holds already changes nothing and bumps no revision. Suspending an agency is one
 //! row: its rights end with that commit on every site, and open offers that name it end in the same transaction.
 
+mod accounts;
 mod agencies;
 mod sites;
 
+pub use accounts::{AccountState, AccountUpdate, AccountView};
 pub use agencies::AgencyUpdate;
 pub(super) use agencies::presentable;
 pub(super) use sites::plan_texts;
@@ -35,7 +37,7 @@ pub struct Registered<T> {
 type Decided<T> = Verdict<Result<Registered<T>, Failure>>;
 
 fn event(site: Option<SiteId>, kind: &str, data: Value) -> NewEvent {
-    NewEvent { site, kind: kind.to_owned(), actor: None, via: None, data }
+    NewEvent { site, kind: kind.to_owned(), actor: None, via: None, data, evidence: None }
 }
 
 /// RFC 1123 host name with at least two labels, in lower case.

@@ -1,6 +1,6 @@
 //! Sites: a new one is registered whole, a known one keeps what is not said again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{
     Deserialize, Deserializer,
@@ -11,9 +11,10 @@ use serde_json::json;
 use super::{Decided, Registered, event, is_hostname, is_line};
 use crate::{
     app::{App, Failure, Kind},
+    handover::{Blocker, Timers},
     ids::{Account, SiteId},
     site::{Domain, Mode, Plan, PlanStatus, Seats, Site, Tier},
-    store::{Changes, Loaded, Store, Verdict, Wanted},
+    store::{AccountStatus, Changes, Loaded, Store, Verdict, Wanted},
     time::Timestamp,
 };
 
@@ -39,6 +40,9 @@ pub struct SiteUpdate {
     /// Connected domains: names, or names with their holders.
     #[schema(value_type = Option<Vec<Domain>>)]
     pub domains: Option<Vec<DomainUpdate>>,
+    /// What stands in the way of an offer and only the platform knows: `domain_transfer_in_flight`,
+    /// `unpaid_platform_invoice`, `pending_refund_window`. An empty list takes all of them back.
+    pub blockers: Option<BTreeSet<Blocker>>,
 }
 
 /// The host plan as the platform reports it.
@@ -73,7 +77,7 @@ impl PlanUpdate {
             currency: self.currency.or(plan.currency),
             next_charge_at: self.next_charge_at.or(plan.next_charge_at),
             transferable: self.transferable.unwrap_or(plan.transferable),
-            bridge_until: plan.bridge_until,
+            ..plan
         }
     }
 }
@@ -118,18 +122,24 @@ impl App {
             Some(Account::Agency(agency)) => Some(agency.clone()),
             Some(Account::User(_)) | None => None,
         };
-        let wanted =
-            Wanted { sites: vec![id.clone()], agencies: agency.iter().cloned().collect(), ..Wanted::default() };
+        let wanted = Wanted {
+            sites: vec![id.clone()],
+            agencies: agency.iter().cloned().collect(),
+            accounts: update.owner.iter().cloned().collect(),
+            ..Wanted::default()
+        };
         let clock = std::sync::Arc::clone(&self.clock);
+        let timers = self.rules.timers.clone();
         let decide = move |loaded: &Loaded| -> Decided<Site> {
             let at = clock.now().max(loaded.head.at);
             let old = loaded.sites.first().and_then(Option::as_ref);
             let site = match old {
+                None if !loaded.accounts.is_empty() => Err(account_closing(&loaded.accounts)),
                 None => match &agency {
                     Some(agency) if loaded.directory.agency(agency).is_none() => {
                         Err(Failure::unknown_agency(agency.as_str()))
                     }
-                    Some(_) | None => registered(id, update),
+                    Some(_) | None => registered(id, update).map(|site| with_clocks(site, &timers, at)),
                 },
                 Some(old) => reported(old, update),
             };
@@ -154,6 +164,27 @@ fn commit(loaded: &Loaded, mut site: Site, kind: &str, at: Timestamp, created: b
     let changes = Changes { sites: vec![site.clone()], events, at, ..Changes::default() };
     site.revision = loaded.head.revision.next();
     Verdict::Commit(Box::new(changes), Ok(Registered { created, revision: site.revision, value: site }))
+}
+
+/// A site that is registered with an unpaid plan: its grace begins now.
+fn with_clocks(mut site: Site, timers: &Timers, at: Timestamp) -> Site {
+    let unpaid = site.plan.status == PlanStatus::PastDue && site.plan.tier == Tier::Premium;
+    site.plan.lapses_at = unpaid.then(|| at.plus(timers.past_due_grace));
+    site
+}
+
+/// What the platform reports to stand in the way: only what nobody else could know.
+fn reportable(reported: &BTreeSet<Blocker>) -> Result<(), Failure> {
+    let Some(other) = reported.iter().find(|blocker| !Blocker::REPORTED.contains(blocker)) else { return Ok(()) };
+    let known: Vec<&str> = Blocker::REPORTED.iter().map(|blocker| blocker.code()).collect();
+    let detail = format!("`{}` is found out here; `blockers` takes {}.", other.code(), known.join(", "));
+    Err(Failure::new(Kind::Invalid, "invalid_body", detail))
+}
+
+/// `422`: nothing new for an account that is being closed.
+fn account_closing(accounts: &BTreeMap<Account, AccountStatus>) -> Failure {
+    let names: Vec<String> = accounts.keys().map(ToString::to_string).collect();
+    Failure::blocked(&[Blocker::AccountClosing.code()]).with("accounts", json!(names))
 }
 
 /// A new site.
@@ -183,7 +214,10 @@ fn registered(id: SiteId, update: SiteUpdate) -> Result<Site, Failure> {
     let domains = domains(update.domains.unwrap_or_default(), &[], &owner)?;
     let plan = plan.onto(Plan::of(tier));
     plan_texts(&plan)?;
-    Ok(Site::registered(id, seats, plan, update.published.unwrap_or(false), domains))
+    let mut site = Site::registered(id, seats, plan, update.published.unwrap_or(false), domains);
+    site.reported = update.blockers.unwrap_or_default();
+    reportable(&site.reported)?;
+    Ok(site)
 }
 
 /// A registered site with what the platform reports about it.
@@ -216,6 +250,10 @@ fn reported(old: &Site, update: SiteUpdate) -> Result<Site, Failure> {
     site.plan = plan.onto(old.plan.clone());
     plan_texts(&site.plan)?;
     site.published = update.published.unwrap_or(old.published);
+    if let Some(reported) = update.blockers {
+        reportable(&reported)?;
+        site.reported = reported;
+    }
     if let Some(listed) = update.domains {
         site.domains = domains(listed, &old.domains, &holder)?;
     }

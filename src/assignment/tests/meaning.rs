@@ -82,6 +82,9 @@ proptest! {
             domain: String::new(),
             verified: true,
             status: AgencyStatus::Suspended,
+            status_since: crate::time::Timestamp::default(),
+            returns_at: None,
+            card: true,
             members: [(unrelated, MemberRole::Admin)].into(),
             revision: Revision(9),
         });

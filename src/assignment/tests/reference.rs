@@ -11,6 +11,7 @@ use crate::{
     handover::HandoverStatus,
     ids::{Account, Principal, UserId},
     site::{PlanStatus, ReturnReason, Seats, Side},
+    time::Timestamp,
 };
 
 /// What a principal holds: roles by name and way, the facts that follow, the agency whose cards are their own.
@@ -24,13 +25,40 @@ fn flags(world: &World) -> Flags {
         agency_suspended: agency.is_some_and(|id| !world.agencies.iter().any(|a| a.id == *id && a.is_active())),
         frozen: site.frozen.as_ref().is_some_and(|freeze| NOW < freeze.until),
         trashed: site.trashed_at.is_some(),
-        past_due: site.plan.status == PlanStatus::PastDue,
-        lapsed: site.plan.status == PlanStatus::Lapsed,
+        custody: site.custody.is_some(),
+        past_due: site.plan.status == PlanStatus::PastDue && !lapsed_by_time(world),
+        lapsed: site.plan.status == PlanStatus::Lapsed || lapsed_by_time(world),
         handover_open: offer_waits(world),
         settling: site.seats.engagement().is_some_and(|engagement| NOW < engagement.settling_until),
-        return_pending: pending.is_some(),
+        return_pending: return_at(world).is_some(),
         reclaim_pending: pending.is_some_and(|pending| pending.reason == ReturnReason::Reclaim),
-        locked: pending.is_some_and(|pending| pending.locked),
+        locked: return_at(world).is_some() && pending.is_some_and(|pending| pending.locked),
+    }
+}
+
+/// The grace of an unpaid plan is over, whether anybody has committed that or not.
+fn lapsed_by_time(world: &World) -> bool {
+    let site = &world.site;
+    let frozen = site.frozen.as_ref().is_some_and(|freeze| NOW < freeze.until);
+    site.plan.status == PlanStatus::PastDue && site.plan.lapses_at.is_some_and(|at| at <= NOW) && !frozen
+}
+
+/// When the site is back: by the return that is written, unless it was for an agency that was let in again in time, or by
+/// the one that a lapse has brought.
+fn return_at(world: &World) -> Option<Timestamp> {
+    let site = &world.site;
+    let engagement = site.seats.engagement()?;
+    match &engagement.return_pending {
+        Some(pending) => {
+            let for_agency = [ReturnReason::AgencySuspended, ReturnReason::AgencyDissolved].contains(&pending.reason);
+            let partner = world.agencies.iter().find(|agency| agency.id == engagement.partner);
+            let let_in = partner.is_some_and(|agency| agency.is_active() && agency.status_since < pending.effective_at);
+            (!(for_agency && let_in)).then_some(pending.effective_at)
+        }
+        None => site
+            .plan
+            .returns_at
+            .filter(|_| site.plan.status == PlanStatus::PastDue && site.plan.lapses_at.is_some_and(|at| at <= NOW)),
     }
 }
 
@@ -40,7 +68,7 @@ fn offer_waits(world: &World) -> bool {
 
 /// The notice of a return is over and no freeze stops its clock.
 fn returned(world: &World) -> bool {
-    world.site.return_pending().is_some_and(|pending| pending.effective_at <= NOW) && !flags(world).frozen
+    return_at(world).is_some_and(|at| at <= NOW) && !flags(world).frozen
 }
 
 fn speaks_for(world: &World, user: &UserId, account: &Account) -> bool {
@@ -114,9 +142,11 @@ fn holdings(world: &World, returned: bool) -> Holdings {
                 facts.partner_side = row.side == Side::Partner;
                 facts.granted_by_payer = Some(&row.grantor) == site.seats.plan_holder().as_ref();
             }
-            if let Some(offer) = site.open_handover.as_ref().filter(|_| offer_waits(world)) {
-                if speaks_for(world, user, &offer.to) {
-                    hold("HandoverAcceptor", Via::NamedParty);
+            if let Some(offer) = site.open_handover.as_ref().filter(|offer| NOW < offer.expires_at) {
+                let given = offer.consents_given.iter().map(|consent| &consent.account);
+                if offer.consents_needed.iter().chain(given).any(|account| speaks_for(world, user, account)) {
+                    let open = offer.status == HandoverStatus::Open;
+                    hold(if open { "HandoverAcceptor" } else { "HandoverAsked" }, Via::NamedParty);
                 }
                 if speaks_for(world, user, &offer.initiator) {
                     hold("HandoverInitiator", Via::NamedParty);

@@ -119,15 +119,18 @@ fn offer() -> impl Strategy<Value = Handover> {
             site: "x".parse().unwrap(),
             kind: HandoverKind::PartnerHandover,
             initiator,
-            initiated_by,
+            initiated_by: initiated_by.into(),
+            consents_needed: vec![to.clone()],
             to,
             status,
-            consents_needed: Vec::new(),
             consents_given: Vec::new(),
             offered_at: Timestamp::default(),
             expires_at,
             ended_at: None,
             revision_at_offer: Revision(1),
+            requested_by: None,
+            reminders: Vec::new(),
+            terms: None,
             preview_digest: "sha256:none".into(),
         }
     })
@@ -141,19 +144,23 @@ prop_compose! {
         blocked in btree_set(user(), 0..2),
         status in select(vec![PlanStatus::Ok, PlanStatus::Ok, PlanStatus::PastDue, PlanStatus::Lapsed]),
         trashed in prop::bool::weighted(0.15),
+        custody in prop::bool::weighted(0.1),
         frozen in option::weighted(0.2, instant()),
         offer in option::weighted(0.4, offer()),
         confirmed in option::of((select(vec!["TrashSite", "RefundOrder", "EditDnsCritical"]), instant())),
         sessions in prop::collection::vec((staff(), instant()), 0..3),
+        unpaid in (option::of(instant()), option::of(instant())),
     ) -> Site {
         let id: SiteId = "x".parse().unwrap();
         let mut site = Site::registered(id, seats, Plan { status, ..Plan::of(Tier::Premium) }, true, Vec::new());
+        (site.plan.lapses_at, site.plan.returns_at) = unpaid;
         if site.seats != Seats::Purged {
             site.contributors = contributors;
             site.grants = grants;
             site.blocked = blocked;
             site.trashed_at = trashed.then_some(NOW);
-            site.frozen = frozen.map(|until| Freeze { until, case: "c".into() });
+            site.custody = custody.then(|| "c".into());
+            site.frozen = frozen.map(|until| Freeze { since: NOW, until, case: "c".into() });
             site.open_handover = offer;
             site.confirmations = confirmed
                 .map(|(action, expires_at)| Confirmation { action: action.into(), operation: "op".into(), expires_at })
@@ -174,15 +181,20 @@ fn agency_of(id: &'static str) -> impl Strategy<Value = Agency> {
     let member = select(vec![MemberRole::Admin, MemberRole::Member, MemberRole::Billing]);
     let status =
         select(vec![AgencyStatus::Active, AgencyStatus::Active, AgencyStatus::Suspended, AgencyStatus::Dissolving]);
-    (btree_map(user(), member, 0..4), status, any::<bool>()).prop_map(|(members, status, verified)| Agency {
-        id: id.parse().unwrap(),
-        name: String::new(),
-        domain: String::new(),
-        verified,
-        status,
-        members,
-        revision: Revision(1),
-    })
+    (btree_map(user(), member, 0..4), status, instant(), any::<bool>()).prop_map(
+        |(members, status, since, verified)| Agency {
+            id: id.parse().unwrap(),
+            name: String::new(),
+            domain: String::new(),
+            verified,
+            status,
+            status_since: since,
+            returns_at: None,
+            card: true,
+            members,
+            revision: Revision(1),
+        },
+    )
 }
 
 fn asked() -> impl Strategy<Value = Asked> {

@@ -117,19 +117,19 @@ fn every_slip_is_told_with_file_line_and_reason() {
                 "  // Content\n",
                 "  action PaintSite in [\"Site\", \"Write\"]\n    appliesTo { principal: [User, Staff], resource: Site, context: Facts };\n  // Content\n",
             )),
-            "schemas/sites.cedarschema:104: action `PaintSite` is not covered: no policy permits it to anybody",
+            "schemas/sites.cedarschema:107: action `PaintSite` is not covered: no policy permits it to anybody",
         ),
         (
             "a number in the schema",
             SCHEMA,
             Box::new(replaced("    \"trashed\": Bool,", "    \"trashed\": Bool,\n    \"visits\": Long,")),
-            "schemas/sites.cedarschema:37: `Long` may not be used in a schema",
+            "schemas/sites.cedarschema:38: `Long` may not be used in a schema",
         ),
         (
             "an optional attribute",
             SCHEMA,
             Box::new(replaced("\"trashed\": Bool", "\"trashed\"?: Bool")),
-            "schemas/sites.cedarschema:36: `an optional attribute` may not be used in a schema",
+            "schemas/sites.cedarschema:37: `an optional attribute` may not be used in a schema",
         ),
         (
             "a syntax error in a policy",
@@ -141,7 +141,7 @@ fn every_slip_is_told_with_file_line_and_reason() {
             "a syntax error in the schema",
             SCHEMA,
             Box::new(replaced("  entity Staff in [Role];", "  entity Staff in [Role;")),
-            "schemas/sites.cedarschema:28: the schema does not parse",
+            "schemas/sites.cedarschema:29: the schema does not parse",
         ),
         (
             "arithmetic",

@@ -322,7 +322,7 @@ fn negative_control_i28_a_purged_site_takes_commands() {
     let command = Command::RevokeRole { user: user("eva") };
     let maria = Acting {
         principal: Principal::User(user("maria")),
-        through: account("user:maria"),
+        through: Some(account("user:maria")),
         side: Side::Client,
         roles: vec!["Owner".into()],
     };

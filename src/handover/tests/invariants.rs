@@ -11,9 +11,10 @@ use super::{
 };
 use crate::{
     assignment::{MemberRole, Strength},
-    handover::{Acting, Applied, Command, HandoverKind, HandoverStatus, Refusal},
-    ids::{Account, Principal, UserId},
-    site::{Contributor, Mode, ReturnReason, Seats, Side, Site, SiteView},
+    handover::{Acting, Applied, Authority, Command, HandoverKind, HandoverStatus, Refusal},
+    ids::{Account, AgencyId, Principal, UserId},
+    site::{Contributor, Mode, ReturnReason, Seats, Side, Site, SiteView, Tier},
+    time::Timestamp,
 };
 
 /// A broken invariant: its number in the domain, and what was seen.
@@ -51,6 +52,11 @@ pub(crate) fn check_step(
     step.one_way_in(&mut broken);
     step.nothing_left(&mut broken);
     step.unknown_is_denied(&mut broken);
+    step.nothing_is_lost(&mut broken);
+    step.nobody_pays_unasked(&mut broken);
+    step.replaced_with_consent(&mut broken);
+    step.freezes(&mut broken);
+    step.told(&mut broken);
     found
 }
 
@@ -107,12 +113,16 @@ pub(crate) fn check_facts(world: &World, facts: &Value) -> Vec<Violation> {
             engagement.map(|e| e.client.clone().into()),
             engagement.map(|e| e.partner.clone().into()),
         ];
-        broken("I12", seats.contains(&Some(open.initiator.clone())), "an offer from a lost seat");
+        let seat = if open.status == HandoverStatus::Requested { &open.to } else { &open.initiator };
+        broken("I12", seats.contains(&Some(seat.clone())), "an offer from a lost seat");
         let suspended = |account: &Account| match account {
             Account::Agency(id) => !world.directory.agency(id).is_some_and(|agency| agency.is_active()),
             Account::User(_) => false,
         };
-        broken("I12", !suspended(&open.initiator) && !suspended(&open.to), "an offer with a suspended agency");
+        // Whoever's successor is recorded offers nothing: trust and safety does, whatever became of them.
+        let by_case = open.terms.as_ref().is_some_and(|terms| terms.case.is_some());
+        let sound = (by_case || !suspended(&open.initiator)) && !suspended(&open.to);
+        broken("I12", sound, "an offer with a suspended agency");
     }
     found
 }
@@ -154,19 +164,138 @@ impl Step<'_> {
         self.before.site.seats.engagement().is_some_and(|engagement| Some(&engagement.client) == self.person())
     }
 
-    /// I5: the title moves only to a client who accepted it, and I8 in passing: so do domains.
+    /// I5: the title moves only to somebody who accepted it; and I8: so do domains, and only those that were listed.
     fn title(&self, broken: Broken<'_>) {
         let (before, after) = (&self.before.site, &self.after.site);
-        let granted = self.accepted().is_some_and(|handover| {
-            handover.kind == HandoverKind::ClientAssignment
+        if self.purged() {
+            return;
+        }
+        let granted = self.accepted().filter(|handover| {
+            let title = [HandoverKind::ClientAssignment, HandoverKind::OwnershipTransfer].contains(&handover.kind);
+            title
                 && after.seats.content_owner().as_ref() == Some(&handover.to)
                 && handover.consents_given.iter().any(|consent| consent.account == handover.to)
         });
-        if before.seats.content_owner() != after.seats.content_owner() && !granted {
+        if before.seats.content_owner() != after.seats.content_owner() && granted.is_none() {
             broken("I5", format!("{:?} moved the title", self.command.name()));
         }
-        if before.domains != after.domains && !granted {
-            broken("I8", format!("{:?} moved a domain", self.command.name()));
+        for (old, new) in before.domains.iter().zip(&after.domains).filter(|(old, new)| old.holder != new.holder) {
+            let listed = granted.is_some_and(|handover| match &handover.terms {
+                Some(terms) => terms.domains.contains(&old.name) && old.holder == handover.initiator,
+                None => old.holder == handover.initiator,
+            });
+            if !listed || granted.is_some_and(|handover| new.holder != handover.to) {
+                broken("I8", format!("{:?} moved {}", self.command.name(), old.name));
+            }
+        }
+    }
+
+    /// I26: nothing but a purge deletes anything, and only an owner's site in the trash is purged.
+    fn nothing_is_lost(&self, broken: Broken<'_>) {
+        let (before, after) = (&self.before.site, &self.after.site);
+        if self.purged() {
+            if before.trashed_at.is_none() || before.seats.owner().is_none() {
+                broken("I26", format!("{:?} deleted a site that is in use", self.command.name()));
+            }
+            return;
+        }
+        let names = |site: &Site| site.domains.iter().map(|domain| domain.name.clone()).collect::<Vec<_>>();
+        if names(before) != names(after) || before.published != after.published {
+            broken("I26", format!("{:?} lost something", self.command.name()));
+        }
+        // The client finds a site that comes back from a partner in the trash, and time to decide.
+        let came_back = before.seats.engagement().is_some() && after.seats.owner().is_some();
+        if came_back && after.trashed_at.is_some() && after.purge_at.is_some_and(|at| at <= self.after.now) {
+            broken("I26", "a returned site is deleted at once".to_owned());
+        }
+    }
+
+    fn purged(&self) -> bool {
+        self.before.site.seats != Seats::Purged && self.after.site.seats == Seats::Purged
+    }
+
+    /// I11: whoever comes to pay has said so, or gets their own site back.
+    fn nobody_pays_unasked(&self, broken: Broken<'_>) {
+        let (before, after) = (&self.before.site.seats, &self.after.site.seats);
+        let Some(payer) = after.plan_holder().filter(|payer| before.plan_holder().as_ref() != Some(payer)) else {
+            return;
+        };
+        let said = self.accepted().is_some_and(|h| h.consents_given.iter().any(|consent| consent.account == payer));
+        let returned = before.engagement().is_some() && after.content_owner() == Some(payer.clone());
+        if !said && !returned {
+            broken("I11", format!("{payer} pays by {:?}", self.command.name()));
+        }
+        // A return charges nobody: the paid plan goes on for a while at most, but for who rescues it.
+        let plan = &self.after.site.plan;
+        let own = self.before.site.seats.engagement().is_some_and(|e| e.plan_before.as_ref() == Some(plan));
+        let rescued = matches!(self.command, Command::RescuePlan);
+        if returned && !said && plan.tier == Tier::Premium && plan.bridge_until.is_none() && !own && !rescued {
+            broken("I11", format!("{payer} is left with a paid plan by {:?}", self.command.name()));
+        }
+    }
+
+    /// I15: a partner is replaced with the client's yes and the new partner's.
+    fn replaced_with_consent(&self, broken: Broken<'_>) {
+        let (Some(old), Some(new)) = (self.before.site.seats.engagement(), self.after.site.seats.engagement()) else {
+            return;
+        };
+        if old.partner == new.partner {
+            return;
+        }
+        let client = Account::from(old.client.clone());
+        let agreed = self.accepted().is_some_and(|handover| {
+            let said = |account: &Account| handover.consents_given.iter().any(|consent| consent.account == *account);
+            (handover.initiator == client || said(&client)) && said(&new.partner.clone().into())
+        });
+        if !agreed {
+            broken("I15", format!("{:?} replaced {} by {}", self.command.name(), old.partner, new.partner));
+        }
+    }
+
+    /// I16: a freeze moves nothing, is bounded, and there is one in each engagement; it shifts clocks by its length.
+    fn freezes(&self, broken: Broken<'_>) {
+        let (before, after) = (&self.before.site, &self.after.site);
+        let now = self.before.now;
+        let bound = now.plus(self.before.timers.freeze_max);
+        if after.frozen.as_ref().is_some_and(|freeze| freeze.until > bound) {
+            broken("I16", "a freeze without end".to_owned());
+        }
+        let begins = before.frozen.is_none() && after.frozen.is_some();
+        let ends = before.frozen.is_some() && after.frozen.is_none();
+        if self.purged() || (!begins && !ends) {
+            return;
+        }
+        if begins && matches!(self.command, Command::FreezeSite(_)) {
+            let used = |site: &Site| site.seats.engagement().map(|engagement| engagement.freeze_used);
+            if used(before) == Some(true) || used(after) == Some(false) {
+                broken("I16", "a second freeze in one engagement".to_owned());
+            }
+        }
+        let moved = before.seats.content_owner() != after.seats.content_owner()
+            || before.seats.plan_holder() != after.seats.plan_holder()
+            || before.domains != after.domains;
+        if moved {
+            broken("I16", format!("{:?} moved something", self.command.name()));
+        }
+        let left = |site: &Site, at: Timestamp| site.frozen.as_ref().map_or(now, |f| f.until.max(now)).max(now).max(at);
+        let clocks = |site: &Site| {
+            [site.return_pending().map(|pending| pending.effective_at), site.plan.lapses_at, site.plan.returns_at]
+        };
+        for (old, new) in clocks(before).into_iter().zip(clocks(after)) {
+            let (Some(old), Some(new)) = (old, new) else { continue };
+            // What is left after the freeze is what was left before it.
+            let old_left = old.since(left(before, Timestamp::from_micros(i64::MIN)));
+            let new_left = new.since(left(after, Timestamp::from_micros(i64::MIN)));
+            if old_left != new_left {
+                broken("I16", format!("{:?} changed a clock from {old_left:?} to {new_left:?}", self.command.name()));
+            }
+        }
+    }
+
+    /// I27: what is done is told.
+    fn told(&self, broken: Broken<'_>) {
+        if self.applied.events.is_empty() {
+            broken("I27", format!("{:?} is told to nobody", self.command.name()));
         }
     }
 
@@ -186,11 +315,17 @@ impl Step<'_> {
                 broken("I9", format!("{kind} told: {}, changed: {changed}", told(kind)));
             }
         };
+        same("SitePurged", self.purged());
+        if self.purged() {
+            return;
+        }
         same("SeatsChanged", accounts(&before.seats) != accounts(&after.seats));
         same("PlanHolderChanged", before.seats.plan_holder() != after.seats.plan_holder());
-        same("TitleGranted", before.seats.content_owner() != after.seats.content_owner());
+        let title = if told("TitleGranted") { "TitleGranted" } else { "TitleTransferred" };
+        same(title, before.seats.content_owner() != after.seats.content_owner());
         same("HandoverAccepted", self.accepted().is_some());
-        if let Some(gone) = before.open_handover.as_ref().filter(|open| after.open_handover.as_ref() != Some(open)) {
+        let still = after.open_handover.as_ref().map(|open| &open.id);
+        if let Some(gone) = before.open_handover.as_ref().filter(|open| still != Some(&open.id)) {
             let ended = self.applied.handovers.iter().any(|handover| handover.id == gone.id);
             if !ended {
                 broken("I9", "an offer left the site and is not among the handovers".to_owned());
@@ -204,18 +339,25 @@ impl Step<'_> {
         let ended = self.after.handovers.get(id).map(|handover| handover.status);
         match (self.after.try_with(machine, self.actor, self.command), ended) {
             (Err(Refusal::Terminal(status)), Some(ended)) if status == ended => {}
+            // One of several yeses, and a reminder, leave the offer open.
+            (Err(Refusal::AlreadySo { .. } | Refusal::Illegal { .. }), Some(open)) if open.is_live() => {}
             (again, _) => broken("I10", format!("{:?} again: {again:?}", self.command.name())),
         }
     }
 
-    /// I12 when an offer is accepted: it still rests on the seat it was made from.
+    /// I12 when an offer is accepted: it still rests on the seat it was made from, and whoever is seated may be.
     fn offers_rest_on_seats(&self, broken: Broken<'_>) {
         let Some(accepted) = self.accepted() else { return };
-        if self.before.site.seats.owner().as_ref() != Some(&accepted.initiator) {
+        let seats = &self.before.site.seats;
+        let engagement = seats.engagement();
+        let held =
+            [seats.owner(), seats.content_owner(), engagement.map(|engagement| engagement.partner.clone().into())];
+        if !held.contains(&Some(accepted.initiator.clone())) {
             broken("I12", "an offer from a lost seat was accepted".to_owned());
         }
-        let partner = self.after.site.seats.agency().and_then(|id| self.before.directory.agency(id));
-        if !partner.is_some_and(|agency| agency.is_active() && agency.verified) {
+        let seated = self.after.site.seats.agency().filter(|id| seats.agency() != Some(id));
+        let fit = |id: &AgencyId| self.before.directory.agency(id).is_some_and(|a| a.is_active() && a.verified);
+        if seated.is_some_and(|id| !fit(id)) {
             broken("I12", "an agency that may not was seated".to_owned());
         }
     }
@@ -229,8 +371,13 @@ impl Step<'_> {
         let client = self.before.site.seats.content_owner();
         let completed = self.after.site.seats.mode() == Mode::SelfManaged && self.after.site.seats.owner() == client;
         let withdrawn = *self.command == Command::WithdrawReclaim && self.is_client();
+        // A freeze stops this clock: by its own length, and once.
+        let length = match (&self.before.site.frozen, &self.after.site.frozen) {
+            (None, Some(freeze)) => freeze.until.since(self.before.now),
+            _ => std::time::Duration::ZERO,
+        };
         match reclaim(&self.after.site) {
-            Some(after) if after <= deadline => {}
+            Some(after) if after <= deadline.plus(length) => {}
             None if completed || withdrawn => {}
             after => broken("I14", format!("{:?} by {:?} made a reclaim {after:?}", self.command.name(), self.actor)),
         }
@@ -241,8 +388,10 @@ impl Step<'_> {
         let (before, after) = (&self.before.site, &self.after.site);
         let reach = |action: &str| {
             let Some(actor) = self.actor else { return Strength::Denied };
-            let payer = after.seats.plan_holder().as_ref() == Some(&actor.through);
-            actor.roles.iter().map(|role| strength(role, payer, action)).max().unwrap_or_default()
+            let payer = after.seats.plan_holder().as_ref() == actor.through.as_ref();
+            let most = actor.roles.iter().map(|role| strength(role, payer, action)).max().unwrap_or_default();
+            // With the client's confirmation of this grant, what takes a confirmation counts as allowed.
+            if most == Strength::Confirmed && self.confirmed() { Strength::Allowed } else { most }
         };
         let mut within = |who: &UserId, role: &str, payer, reach: &dyn Fn(&str) -> Strength| {
             if let Some(action) = actions().into_iter().find(|action| strength(role, payer, action) > reach(action)) {
@@ -258,11 +407,19 @@ impl Step<'_> {
                     within(who, &row.role, false, &|action| strength(&old.role, false, action));
                     within(who, &row.role, false, &|action| strength("WebsiteManager", false, action));
                 }
+                // The offer said that the former owner stays.
+                None if self.accepted().is_some_and(|h| h.initiator == who.clone().into() && h.terms.is_some()) => {
+                    within(who, &row.role, false, &|action| strength("WebsiteManager", false, action));
+                }
                 Some(_) | None => within(who, &row.role, pays(row), &reach),
             }
         }
         for (who, grant) in &after.grants {
             if before.grants.get(who) != Some(grant) {
+                if matches!(self.command, Command::GrantAgencyAccess { .. }) {
+                    within(who, grant.template.role(), false, &reach);
+                    continue;
+                }
                 let old = before.contributors.get(who).map_or("", |row| row.role.as_str());
                 // The old role, and what no invitation can give but the agency may delegate anyway (DuplicateSite).
                 within(who, grant.template.role(), false, &|action| match action {
@@ -273,19 +430,42 @@ impl Step<'_> {
         }
     }
 
-    /// I21: only the named party accepts, only while the offer is live, and never the initiator.
+    fn confirmed(&self) -> bool {
+        let (before, after) = (&self.before.site.confirmations, &self.after.site.confirmations);
+        before.len() > after.len()
+    }
+
+    /// I21: each yes comes from the account that it is needed of, while the offer is live, and not from who offered.
     fn offers_bind(&self, broken: Broken<'_>) {
-        let Some(accepted) = self.accepted() else { return };
-        let named = self.person().is_some_and(|person| match &accepted.to {
-            Account::User(user) => user == person,
-            Account::Agency(id) => {
-                self.before.directory.agency(id).and_then(|a| a.member(person)) == Some(MemberRole::Admin)
+        let speaks = |account: &Account| {
+            self.person().is_some_and(|person| match account {
+                Account::User(user) => user == person,
+                Account::Agency(id) => {
+                    self.before.directory.agency(id).and_then(|a| a.member(person)) == Some(MemberRole::Admin)
+                }
+            })
+        };
+        for handover in &self.applied.handovers {
+            let old = self.before.handovers.get(&handover.id);
+            let given = old.map_or(0, |old| old.consents_given.len());
+            let Some(new) = handover.consents_given.get(given) else {
+                if handover.status == HandoverStatus::Accepted && old.is_none_or(|old| old.status.is_live()) {
+                    broken("I21", format!("{:?} accepted {handover:?} without a yes", self.actor));
+                }
+                continue;
+            };
+            let open = self.before.site.open_handover.as_ref().filter(|open| open.id == handover.id);
+            let asked = open.is_some_and(|open| {
+                open.is_live(self.before.now)
+                    && open.status == HandoverStatus::Open
+                    && open.consents_needed.contains(&new.account)
+            });
+            if !asked || !speaks(&new.account) || new.account == handover.initiator {
+                broken("I21", format!("{:?} said yes to {handover:?}", self.actor));
             }
-        });
-        let open = self.before.site.open_handover.as_ref();
-        let live = open.is_some_and(|open| open.id == accepted.id && open.is_live(self.before.now));
-        if !named || !live || accepted.to == accepted.initiator {
-            broken("I21", format!("{:?} accepted {accepted:?}", self.actor));
+            if handover.status == HandoverStatus::Accepted && !handover.consents_needed.is_empty() {
+                broken("I21", "accepted before everybody said yes".to_owned());
+            }
         }
     }
 
@@ -303,19 +483,26 @@ impl Step<'_> {
         }
     }
 
-    /// I24: after a return nothing through the partner is left.
+    /// I24: after a return, and after a replacement, nothing through the former partner is left.
     fn nothing_left(&self, broken: Broken<'_>) {
-        let (Some(engagement), Seats::SelfManaged { .. }) =
-            (self.before.site.seats.engagement(), &self.after.site.seats)
-        else {
-            return;
-        };
+        let Some(engagement) = self.before.site.seats.engagement() else { return };
         let site = &self.after.site;
         let partner = Account::from(engagement.partner.clone());
+        if self.purged() || site.seats.plan_holder() == Some(partner.clone()) {
+            return;
+        }
         let rows = site.contributors.values().any(|row| row.side == Side::Partner || row.grantor == partner);
         let sessions = site.sessions.iter().any(|session| session.granted_by == partner);
-        if rows || sessions || !site.grants.is_empty() || !site.confirmations.is_empty() || !site.blocked.is_empty() {
-            broken("I24", format!("left after a return: {:?} {:?}", site.contributors, site.grants));
+        let members = self.before.directory.agency(&engagement.partner);
+        let grants = match site.seats.engagement() {
+            None => !site.grants.is_empty(),
+            Some(_) => site.grants.keys().any(|user| members.is_some_and(|agency| agency.member(user).is_some())),
+        };
+        if rows || sessions || grants || !site.confirmations.is_empty() || !site.blocked.is_empty() {
+            broken("I24", format!("left after {:?}: {:?} {:?}", self.command.name(), site.contributors, site.grants));
+        }
+        if site.seats.engagement().is_some_and(|engagement| engagement.return_pending.is_some()) {
+            broken("I24", "a return that concerned the former partner".to_owned());
         }
     }
 
@@ -328,7 +515,7 @@ impl Step<'_> {
         if self.before.site.seats == Seats::Purged {
             broken("I28", format!("{:?} on a purged site", self.command.name()));
         }
-        let by_time = matches!(self.command, Command::ExpireHandover { .. } | Command::ReturnEffective);
+        let by_time = self.command.name().authority() == Authority::Time;
         if self.actor.is_none() && !by_time {
             broken("I28", format!("{:?} by nobody", self.command.name()));
         }

@@ -3,8 +3,8 @@
 use super::{
     matrix::strengths,
     world::{
-        DAY, HOUR, NOW, World, accept, account, agency, ago, directory_with, engagement, events, frozen, handover,
-        managed, offered, partner_built, returning, row, self_managed, settling, trashed, user,
+        DAY, HOUR, NOW, World, accept, account, agency, ago, directory, directory_with, engagement, events, frozen,
+        handover, managed, offered, partner_built, returning, row, self_managed, settling, trashed, user,
     },
 };
 use crate::{
@@ -29,7 +29,7 @@ fn an_offer_says_who_offers_what_to_whom_until_when() {
     let mut world = World::new(self_managed());
     world.does("maria", &Command::OfferPartnerRole { to: agency("studio-north") }).unwrap();
     let offer = world.site.open_handover.clone().unwrap();
-    assert_eq!((offer.initiator, offer.initiated_by), (account("user:maria"), user("maria")));
+    assert_eq!((offer.initiator, offer.initiated_by), (account("user:maria"), user("maria").into()));
     assert_eq!(offer.consents_needed, [account("agency:studio-north")]);
     assert_eq!((offer.offered_at, offer.expires_at), (NOW, NOW.plus(DAY * 14)));
     assert_eq!((offer.revision_at_offer, offer.preview_digest.as_str()), (Revision(40), "sha256:preview"));
@@ -160,9 +160,9 @@ fn an_offer_runs_out_at_its_deadline_to_the_microsecond() {
     let mut world = World::new(offered(self_managed(), NOW));
     assert_eq!(world.does("nora", &accept("h-open")), Err(Refusal::Terminal(HandoverStatus::Expired)));
     world.now = NOW.plus(DAY);
-    let applied = world.time_does(&due(&world.site, world.now).unwrap()).unwrap();
+    let applied = world.time_does(&due(&world.site, &world.directory, world.now).unwrap()).unwrap();
     assert_eq!(applied.handovers[0].ended_at, Some(NOW), "as of the deadline, however late the worker");
-    assert_eq!(due(&world.site, world.now), None);
+    assert_eq!(due(&world.site, &world.directory, world.now), None);
 }
 
 #[test]
@@ -221,7 +221,7 @@ fn a_return_takes_effect_as_of_its_deadline_and_leaves_nothing_behind() {
         site.sessions.push(SupportSession { agent: "sam".parse().unwrap(), granted_by: account(by), until: NOW });
     }
     let mut world = World::new(site);
-    assert_eq!(due(&world.site, NOW), Some(Command::ReturnEffective));
+    assert_eq!(due(&world.site, &world.directory, NOW), Some(Command::ReturnEffective));
     let applied = world.time_does(&Command::ReturnEffective).unwrap();
     let site = &world.site;
     assert_eq!(site.plan.bridge_until, Some(ago(DAY * 2).plus(DAY * 14)));
@@ -232,7 +232,7 @@ fn a_return_takes_effect_as_of_its_deadline_and_leaves_nothing_behind() {
     assert!(site.grants.is_empty() && site.blocked.is_empty() && site.confirmations.is_empty());
     assert_eq!(site.sessions.len(), 1);
     assert_eq!(site.domains, managed().domains);
-    assert_eq!(due(site, NOW), None);
+    assert_eq!(due(site, &world.directory, NOW), None);
 }
 
 #[test]
@@ -259,9 +259,9 @@ fn only_people_of_the_partners_below_the_ceiling_are_kept() {
 
 #[test]
 fn a_freeze_stops_the_clock_of_a_return_and_not_that_of_an_offer() {
-    assert_eq!(due(&frozen(returning(ReturnReason::Reclaim, ago(HOUR))), NOW), None);
+    assert_eq!(due(&frozen(returning(ReturnReason::Reclaim, ago(HOUR))), &directory(), NOW), None);
     let expired = frozen(offered(self_managed(), ago(HOUR)));
-    assert_eq!(due(&expired, NOW), Some(Command::ExpireHandover { handover: handover("h-open") }));
+    assert_eq!(due(&expired, &directory(), NOW), Some(Command::ExpireHandover { handover: handover("h-open") }));
 }
 
 #[test]

@@ -9,8 +9,10 @@ use smol_str::SmolStr;
 
 use super::matrix::{strength, strengths};
 use crate::{
-    assignment::{Agency, AgencyStatus, Directory, MemberRole, Strength},
-    handover::{Acting, Applied, Command, Handover, HandoverKind, HandoverStatus, Refusal, Situation, Timers, apply},
+    assignment::{Agency, AgencyStatus, Directory, MemberRole, StaffRole, Strength},
+    handover::{
+        Acting, Applied, Authority, Command, Handover, HandoverKind, HandoverStatus, Refusal, Situation, Timers, apply,
+    },
     ids::{Account, AgencyId, HandoverId, Principal, UserId},
     revision::Revision,
     site::{Contributor, Domain, Engagement, Freeze, Plan, ReturnPending, ReturnReason, Seats, Side, Site, Tier},
@@ -50,9 +52,16 @@ pub(crate) fn directory() -> Directory {
             domain: format!("{id}.example"),
             verified: true,
             status: AgencyStatus::Active,
+            status_since: ago(DAY * 90),
+            returns_at: None,
+            card: true,
             members: members.iter().map(|(member, role)| (user(member), *role)).collect(),
             revision: Revision(1),
         }));
+    }
+    for (id, role) in [("tess", StaffRole::TrustSafety), ("theo", StaffRole::TrustSafety), ("sam", StaffRole::Support)]
+    {
+        directory.put_staff(id.parse().unwrap(), Some(role));
     }
     directory
 }
@@ -137,7 +146,7 @@ pub(crate) fn returning(reason: ReturnReason, effective_at: Timestamp) -> Site {
 }
 
 pub(crate) fn frozen(mut site: Site) -> Site {
-    site.frozen = Some(Freeze { until: NOW.plus(DAY * 3), case: "case-7".into() });
+    site.frozen = Some(Freeze { since: ago(DAY), until: NOW.plus(DAY * 3), case: "case-7".into() });
     site
 }
 
@@ -158,7 +167,7 @@ pub(crate) fn offered(mut site: Site, expires_at: Timestamp) -> Site {
         site: site.id.clone(),
         kind,
         initiator,
-        initiated_by: by,
+        initiated_by: by.into(),
         consents_needed: vec![to.clone()],
         to,
         status: HandoverStatus::Open,
@@ -168,6 +177,9 @@ pub(crate) fn offered(mut site: Site, expires_at: Timestamp) -> Site {
         ended_at: None,
         revision_at_offer: Revision(40),
         preview_digest: "sha256:preview".into(),
+        requested_by: None,
+        reminders: Vec::new(),
+        terms: None,
     });
     site
 }
@@ -192,13 +204,36 @@ pub(crate) fn acting(on: &Site, directory: &Directory, person: &UserId) -> Actin
     let row = on.contributors.get(person).map(|row| row.role.clone());
     let grant = on.grants.get(person).map(|grant| SmolStr::new_static(grant.template.role()));
     let roles = held.map(SmolStr::new_static).into_iter().chain(row).chain(grant).collect();
-    Acting { principal: Principal::User(person.clone()), through, side, roles }
+    Acting { principal: Principal::User(person.clone()), through: Some(through), side, roles }
+}
+
+/// Somebody who holds no account: `staff:tess` of trust and safety, `service:billing`.
+pub(crate) fn official(reference: &str) -> Acting {
+    Acting { principal: reference.parse().unwrap(), through: None, side: Side::Client, roles: Vec::new() }
 }
 
 /// What the matrix would answer: some role of the actor has the action, in some way. The named-party actions need no
 /// role; the machine itself knows the parties.
 pub(crate) fn permitted(acting: &Acting, command: &Command) -> bool {
-    let Some(action) = command.name().action() else { return false };
+    let action = match command.name().authority() {
+        Authority::Action(action) => action,
+        Authority::Billing | Authority::Service => return matches!(acting.principal, Principal::Service(_)),
+        Authority::Time => return false,
+    };
+    let has = |role: &str| acting.roles.iter().any(|held| held == role);
+    match (&acting.principal, action) {
+        (Principal::Service(_), _) => return false,
+        (Principal::Staff(_), _) => {
+            return ["FreezeSite", "UnfreezeSite", "OpenCustody", "RecordSuccessor"].contains(&action);
+        }
+        // Whether the person speaks for an agency that may ask, the machine looks up itself.
+        (Principal::User(_), "RequestPartnerRole") => return true,
+        (Principal::User(_), "SetAgencyGrant") => {
+            return acting.side == Side::Partner && (has("Partner") || has("Owner"));
+        }
+        (Principal::User(_), "BlockAgencyMember") => return has("Client"),
+        (Principal::User(_), _) => {}
+    }
     command.handover().is_some() || acting.roles.iter().any(|role| strength(role, false, action) != Strength::Denied)
 }
 
@@ -244,6 +279,9 @@ impl World {
             new_handover: &handover(&format!("h-{revision}")),
             revision,
             preview_digest: "sha256:preview",
+            text_version: "en-1",
+            new_code: "AAAA-BBBB-CCCC",
+            four_eyes: false,
         };
         machine(&situation, command, self.now)
     }

@@ -70,7 +70,7 @@ pub(super) async fn get_handover(
 
 /// What the handover means for one side, in plain words, with the digest that an acceptance names.
 #[utoipa::path(get, path = "/v1/handovers/{handover}/explanation", tag = "handovers",
-    params(("handover" = String, Path), ("audience" = String, Query, description = "`client` or `partner`."), ("lang" = Option<String>, Query)),
+    params(("handover" = String, Path), ("audience" = String, Query, description = "Who reads: `client`, `partner`, `old_partner`, `new_partner`, `owner` or `recipient`."), ("lang" = Option<String>, Query)),
     responses((status = 200, body = Explanation), (status = 400), (status = 404)))]
 pub(super) async fn explanation(
     State(service): State<Service>,
@@ -79,20 +79,45 @@ pub(super) async fn explanation(
 ) -> Result<Response, Problem> {
     let id: HandoverId = handover.parse()?;
     let query: ExplanationQuery = reply::query(request.uri())?;
-    let audience = match query.audience.as_deref() {
-        Some("client" | "recipient") => Audience::Client,
-        Some("partner" | "new_partner") => Audience::Partner,
-        Some(_) | None => {
-            let detail = "`audience` says who reads: `client`, `partner`, `new_partner` or `recipient`";
-            return Err(Problem::bad_request("invalid_query", detail));
-        }
-    };
+    let audience = audience(query.audience.as_deref())?;
     if let Some(actor) = &query.actor {
         let handover = service.app().handover(&id).await?;
         may_view(&service, actor, &handover).await?;
+        // The text is made of what is true now, which is not a former party's business any more.
+        if !handover.status.is_live() && !service.app().viewer(actor, &handover.site).await?.sees_everything() {
+            let detail =
+                "this handover has ended, and what it would say today is for those who have a role on the site";
+            return Err(Problem::not_found("no_explanation", detail));
+        }
     }
     let text = service.app().explanation(&id, audience, query.lang.as_deref().unwrap_or("en")).await?;
     reply::json(StatusCode::OK, &text)
+}
+
+/// What is going on with a site, in plain words for one side: a reclaim, an unpaid plan, a freeze.
+#[utoipa::path(get, path = "/v1/sites/{site}/explanation", tag = "sites",
+    params(("site" = String, Path), ("audience" = String, Query, description = "Who reads: `client` or `partner`."), ("lang" = Option<String>, Query)),
+    responses((status = 200, body = Vec<crate::app::Notice>), (status = 400), (status = 404)))]
+pub(super) async fn of_state(
+    State(service): State<Service>,
+    Path(site): Path<String>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let site: SiteId = site.parse()?;
+    let query: ExplanationQuery = reply::query(request.uri())?;
+    let audience = audience(query.audience.as_deref())?;
+    if let Some(actor) = &query.actor {
+        service.app().may_look(actor, "ViewSite", &site).await?;
+    }
+    let items = service.app().notices(&site, audience, query.lang.as_deref().unwrap_or("en")).await?;
+    reply::json(StatusCode::OK, &serde_json::json!({ "items": items }))
+}
+
+fn audience(given: Option<&str>) -> Result<Audience, Problem> {
+    given.and_then(Audience::from_wire).ok_or_else(|| {
+        let names = Audience::ALL.map(|audience| format!("`{}`", audience.wire_name())).join(", ");
+        Problem::bad_request("invalid_query", format!("`audience` says who reads, one of {names}"))
+    })
 }
 
 async fn may_view(service: &Service, actor: &Principal, handover: &Handover) -> Result<(), Problem> {

@@ -3,10 +3,13 @@
 //! Each file is one part of the API. A handler reads (strictly: `http::json`, `http::authzen`), calls one method of the
 //! service, and writes; it decides nothing. The OpenAPI document is generated from the same declarations.
 
+mod accounts;
 mod admin;
 mod agencies;
+mod billing;
 mod command;
 mod evaluation;
+mod events;
 mod feed;
 mod handovers;
 mod policies;
@@ -40,6 +43,10 @@ struct Inner {
 impl Service {
     fn app(&self) -> &App {
         &self.0.app
+    }
+    /// For what goes on when its caller has gone.
+    fn shared_app(&self) -> Arc<App> {
+        Arc::clone(&self.0.app)
     }
     fn limits(&self) -> &Limits {
         &self.0.limits
@@ -78,11 +85,17 @@ fn described() -> OpenApiRouter<Service> {
         .routes(routes!(handovers::of_site))
         .routes(routes!(handovers::get_handover))
         .routes(routes!(handovers::explanation))
+        .routes(routes!(handovers::of_state))
         .routes(routes!(feed::audit))
         .routes(routes!(feed::changes))
+        .routes(routes!(accounts::get_account, accounts::put_account))
+        .routes(routes!(billing::sagas))
         .routes(routes!(agencies::get_agency, agencies::put_agency))
         .routes(routes!(agencies::put_member, agencies::delete_member))
         .routes(routes!(agencies::put_staff, agencies::delete_staff))
+        .routes(routes!(events::sinks))
+        .routes(routes!(events::dead_letters))
+        .routes(routes!(events::retry))
         .routes(routes!(policies::policies))
 }
 

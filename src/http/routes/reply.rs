@@ -22,11 +22,13 @@ impl From<Failure> for Problem {
     fn from(failure: Failure) -> Self {
         let status = match failure.kind {
             Kind::Invalid => StatusCode::BAD_REQUEST,
+            Kind::Payment => StatusCode::PAYMENT_REQUIRED,
             Kind::Forbidden => StatusCode::FORBIDDEN,
             Kind::NotFound => StatusCode::NOT_FOUND,
             Kind::Conflict => StatusCode::CONFLICT,
             Kind::Precondition => StatusCode::PRECONDITION_FAILED,
             Kind::Unprocessable => StatusCode::UNPROCESSABLE_ENTITY,
+            Kind::TooMany => StatusCode::TOO_MANY_REQUESTS,
             Kind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         };
         let mut problem = Self::new(status, failure.code, failure.detail);

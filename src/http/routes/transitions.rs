@@ -7,6 +7,7 @@ use axum::{
 };
 use serde::Deserialize;
 use serde_json::Value;
+use smol_str::SmolStr;
 
 use super::{Service, command::TransitionBody, reply};
 use crate::{
@@ -25,6 +26,7 @@ const MAX_KEY: usize = 255;
 #[serde(deny_unknown_fields, default)]
 struct TransitionQuery {
     dry_run: bool,
+    lang: Option<SmolStr>,
 }
 
 /// Carries out a command on a site, or previews it.
@@ -32,12 +34,14 @@ struct TransitionQuery {
     params(
         ("site" = String, Path, description = "The site."),
         ("dry_run" = Option<bool>, Query, description = "Preview without changing anything."),
+        ("lang" = Option<String>, Query, description = "The language of the preview's explanation; `en` when absent."),
         ("Idempotency-Key" = Option<String>, Header, description = "A new one for each command, the same when trying again."),
         ("If-Match" = Option<String>, Header, description = "Refuse if the site changed since."),
     ),
     responses(
         (status = 200, body = crate::app::ReplyBody, description = "Effective: no check from now on is answered from before. With dry_run: a Preview."),
         (status = 400, description = "The request is malformed, or the key is missing."),
+        (status = 402, description = "The billing service does not let the account pay; nothing has changed."),
         (status = 403, description = "The actor lacks something; `code` says what."),
         (status = 404, description = "No such site or handover."),
         (status = 409, description = "Not from this state."),
@@ -51,7 +55,7 @@ pub(super) async fn transition(
     request: Request,
 ) -> Result<Response, Problem> {
     let site: SiteId = site.parse()?;
-    let dry_run = reply::query::<TransitionQuery>(request.uri())?.dry_run;
+    let TransitionQuery { dry_run, lang } = reply::query(request.uri())?;
     let key = key(request.headers())?;
     let if_match = text(request.headers(), header::IF_MATCH.as_str())?;
     // The scope of the key: the site, however the caller encoded it.
@@ -72,12 +76,16 @@ pub(super) async fn transition(
         command,
         if_match,
         preview_digest,
+        lang: lang.unwrap_or(SmolStr::new_static("en")),
     };
     if dry_run {
         let preview: Preview = service.app().preview(request).await?;
         return reply::json(StatusCode::OK, &preview);
     }
-    let done = service.app().command(request).await?;
+    // A caller who goes away leaves no reservation with billing behind that nobody uses.
+    let app = service.shared_app();
+    let command = tokio::spawn(async move { app.command(request).await });
+    let done = command.await.map_err(|_| Problem::internal())??;
     let response = reply::json(StatusCode::OK, &done.body)?;
     Ok(reply::stamped(response, done.revision, Some(done.revision)))
 }

@@ -20,8 +20,8 @@ use crate::{
     revision::Revision,
     site::Site,
     store::{
-        At, AuditEvent, Change, Committed, Decide, Head, Loaded, Observer, Page, Store, StoreError, Verdict, Wanted,
-        sqlite::SqliteStore,
+        At, AuditEvent, Change, Committed, Decide, Head, Loaded, Observer, Page, Saga, SagaState, Store, StoreError,
+        Verdict, Wanted, sqlite::SqliteStore,
     },
     time::Timestamp,
 };
@@ -58,6 +58,10 @@ enum Fault {
     ReadsTwoSnapshots,
     /// Agency members are not loaded.
     LoadsNoMembers,
+    /// A commit is written without the billing saga that it confirms.
+    LosesASaga,
+    /// The billing saga of a change is found due whatever is ahead of it.
+    ForgetsTheOrderOfSagas,
 }
 
 struct Faulty {
@@ -183,6 +187,24 @@ impl Store for Faulty {
         self.inner.due(now, limit).await
     }
 
+    async fn sagas(
+        &self,
+        state: Option<SagaState>,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<Saga>, StoreError> {
+        self.inner.sagas(state, after, limit).await
+    }
+
+    async fn sagas_due(&self, now: Timestamp, limit: usize) -> Result<(Vec<Saga>, Option<Timestamp>), StoreError> {
+        let (mut due, next) = self.inner.sagas_due(now, limit).await?;
+        if self.is(Fault::ForgetsTheOrderOfSagas) {
+            due = self.inner.sagas(None, None, limit).await?.items;
+            due.retain(|saga| saga.due_at.is_some_and(|at| at <= now));
+        }
+        Ok((due, next))
+    }
+
     async fn change<R: Send + 'static>(&self, mut wanted: Wanted, decide: Decide<R>) -> Result<R, StoreError> {
         let fault = self.fault;
         if fault == Fault::ForgetsReplies {
@@ -213,9 +235,12 @@ impl Store for Faulty {
                     if fault == Fault::CommitsAPart {
                         changes.handovers.clear();
                     }
+                    if fault == Fault::LosesASaga {
+                        changes.sagas.clear();
+                    }
                     Verdict::Commit(changes, answer)
                 }
-                leave @ Verdict::Leave(_) => leave,
+                other @ (Verdict::Leave(_) | Verdict::Journal(..)) => other,
             }
         });
         let answer = self.inner.change(wanted, wrapped).await;
@@ -261,4 +286,6 @@ negative_controls! {
     time_going_back: LetsTimeGoBack is caught by "time_never_goes_back";
     a_deadline_missed: MissesTheDeadlineItself is caught by "deadlines_come_due";
     members_not_loaded: LoadsNoMembers is caught by "the_directory_is_everybody";
+    a_lost_saga: LosesASaga is caught by "a_saga_is_confirmed_by_its_commit";
+    sagas_out_of_order: ForgetsTheOrderOfSagas is caught by "sagas_come_due_in_the_order_of_a_sites_commits";
 }

@@ -101,4 +101,7 @@ suite! {
     the_directory_is_everybody,
     a_change_is_given_the_agencies_it_needs,
     site_ids_are_paged_in_order,
+    a_saga_is_journalled_without_a_revision,
+    a_saga_is_confirmed_by_its_commit,
+    sagas_come_due_in_the_order_of_a_sites_commits,
 }

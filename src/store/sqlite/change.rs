@@ -18,7 +18,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::{
     error::{contradiction, may_have_reached_the_disk},
-    handovers, log, people, replies, sites,
+    handovers, log, people, replies, sagas, sites,
 };
 use crate::{
     assignment::{Agency, Directory},
@@ -50,6 +50,13 @@ pub(super) fn run<R>(
             let outcome = transaction.commit();
             settle(connection, outcome, committed.revision)?;
             Ok((answer, Some(committed)))
+        }
+        Verdict::Journal(rows, answer) => {
+            sagas::journal(&transaction, &rows)?;
+            let outcome = transaction.commit();
+            // The head stays, so it cannot tell of a commit that failed: then nothing is promised.
+            settle(connection, outcome, loaded.head.revision.next())?;
+            Ok((answer, None))
         }
     }
 }
@@ -91,22 +98,53 @@ fn load(db: &Transaction<'_>, wanted: &Wanted) -> Result<Loaded, StoreError> {
     }
     agencies.extend(handover.iter().flat_map(parties));
 
+    let mut looked_up: BTreeSet<Account> = wanted.accounts.iter().cloned().collect();
+    if wanted.since.is_some() {
+        let first = sites.first().and_then(Option::as_ref);
+        looked_up.extend(
+            first.into_iter().flat_map(|site| [site.seats.content_owner(), site.seats.plan_holder()]).flatten(),
+        );
+        looked_up.extend(agencies.iter().cloned().map(Account::from));
+        let offers = sites.iter().flatten().filter_map(|site| site.open_handover.as_ref()).chain(&handover);
+        looked_up.extend(offers.flat_map(|offer| [&offer.initiator, &offer.to]).cloned());
+    }
+    let (mut traffic, mut accounts) = (BTreeMap::new(), BTreeMap::new());
+    for account in &looked_up {
+        if let Some(since) = wanted.since {
+            traffic.insert(account.clone(), handovers::traffic(db, account, since)?);
+        }
+        if let Some(status) = people::closing(db, account)? {
+            accounts.insert(account.clone(), status);
+        }
+    }
+    let mut holdings = Vec::new();
+    for account in wanted.accounts.iter().filter(|_| wanted.holdings) {
+        holdings.extend(sites::held_by(db, account)?);
+    }
+
+    let engaged = wanted.engaged_by.as_ref().map(|id| sites::runs_some(db, id)).transpose()?.unwrap_or(false);
+
     let mut directory = Directory::default();
+    for account in accounts.keys() {
+        directory.put_closing(account.clone());
+    }
     for id in agencies {
         if let Some(agency) = people::load_agency(db, &id)? {
             directory.put_agency(Arc::new(agency));
         }
     }
-    if let Some(id) = &wanted.staff {
+    for id in &wanted.staff {
         directory.put_staff(id.clone(), people::load_staff(db, id)?);
     }
     let stored = wanted.key.as_ref().map(|key| replies::load(db, key)).transpose()?.flatten();
-    Ok(Loaded { head, sites, handover, directory, stored })
+    let saga = wanted.saga.as_ref().map(|id| sagas::load(db, id)).transpose()?.flatten();
+    Ok(Loaded { head, sites, handover, directory, stored, traffic, accounts, holdings, engaged, saga })
 }
 
 /// The agencies among a handover's parties.
 fn parties(handover: &Handover) -> impl Iterator<Item = AgencyId> {
-    [&handover.initiator, &handover.to].into_iter().filter_map(|account| match account {
+    [&handover.initiator, &handover.to].into_iter().chain(&handover.consents_needed).filter_map(|account| match account
+    {
         Account::Agency(id) => Some(id.clone()),
         Account::User(_) => None,
     })
@@ -120,6 +158,9 @@ fn write(db: &Transaction<'_>, wanted: &Wanted, loaded: Loaded, mut changes: Cha
     let agencies = write_agencies(db, &loaded.directory, changes.agencies, head.revision)?;
     for (id, role) in &changes.staff {
         people::save_staff(db, id, *role)?;
+    }
+    for (account, status) in &changes.accounts {
+        people::save_account(db, account, *status, head.at)?;
     }
     write_sites(db, loaded.sites, &mut changes.sites, head.revision)?;
     let handovers = one_each(changes.handovers, &changes.sites)?;
@@ -139,6 +180,7 @@ fn write(db: &Transaction<'_>, wanted: &Wanted, loaded: Loaded, mut changes: Cha
         .map(|site| format!("site:{}", site.id))
         .chain(agencies.iter().map(|agency| format!("agency:{}", agency.id)))
         .chain(changes.staff.iter().map(|(id, _)| format!("staff:{id}")))
+        .chain(changes.accounts.iter().map(|(account, _)| format!("account:{account}")))
         .collect();
     let placed = log::append(db, &mut head, changes.events, &touched)?;
     log::publish(db, &head, placed, &touched)?;
@@ -146,6 +188,7 @@ fn write(db: &Transaction<'_>, wanted: &Wanted, loaded: Loaded, mut changes: Cha
         replies::keep(db, key, reply, head.revision, head.at)?;
     }
     replies::prune(db, head.at)?;
+    sagas::commit(db, &changes.sagas, head.revision)?;
     log::advance(db, &head)?;
     Ok(Committed { revision: head.revision, at: head.at, sites, agencies, staff: changes.staff })
 }

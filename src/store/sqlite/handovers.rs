@@ -8,8 +8,8 @@ use super::{
 };
 use crate::{
     handover::Handover,
-    ids::{AgencyId, HandoverId, SiteId},
-    store::{Page, StoreError},
+    ids::{Account, AgencyId, HandoverId, SiteId, UserId},
+    store::{Page, StoreError, Traffic},
     time::Timestamp,
 };
 
@@ -31,6 +31,9 @@ fn handover_of(row: &Row<'_>) -> Result<Handover, StoreError> {
         ended_at: f.maybe_time("ended_at")?,
         revision_at_offer: f.revision("revision_at_offer")?,
         preview_digest: f.text("preview_digest")?.into(),
+        requested_by: f.maybe_parse("requested_by")?,
+        reminders: f.json("reminders")?,
+        terms: f.maybe_json("terms")?,
     })
 }
 
@@ -84,18 +87,38 @@ pub(super) fn page(
     Ok(super::read::cut(items, limit))
 }
 
+/// How many offers and requests an account made, and got, since an instant. More than [`MANY`] is not counted.
+pub(super) fn traffic(db: &Connection, account: &Account, since: Timestamp) -> Result<Traffic, StoreError> {
+    // Many offers of one site are one to whoever gets them: nobody is flooded, or kept from offers, by a single site.
+    let count = |column: &str, what: &str| -> Result<u64, StoreError> {
+        let sql = format!(
+            "SELECT count(*) FROM (SELECT {what} FROM handover WHERE {column} = ?1 AND offered_at > ?2 LIMIT {MANY})"
+        );
+        let count: i64 =
+            db.prepare_cached(&sql)?.query_row(params![account.to_string(), since.as_micros()], |row| row.get(0))?;
+        Ok(u64::try_from(count).unwrap_or_default())
+    };
+    Ok(Traffic { made: count("initiator", "1")?, got: count("recipient", "DISTINCT site")? })
+}
+
+/// More offers in one window than anybody would allow.
+const MANY: u32 = 100_000;
+
 /// Writes a handover as it is now.
 pub(super) fn save(db: &Connection, handover: &Handover) -> Result<(), StoreError> {
     db.prepare_cached(
         "INSERT INTO handover (id, site, kind, initiator, initiated_by, recipient, status, consents_needed,
-             consents_given, offered_at, expires_at, ended_at, revision_at_offer, preview_digest)
+             consents_given, offered_at, expires_at, ended_at, revision_at_offer, preview_digest, requested_by, reminders,
+             terms)
          VALUES (:id, :site, :kind, :initiator, :initiated_by, :recipient, :status, :consents_needed,
-             :consents_given, :offered_at, :expires_at, :ended_at, :revision_at_offer, :preview_digest)
+             :consents_given, :offered_at, :expires_at, :ended_at, :revision_at_offer, :preview_digest, :requested_by,
+             :reminders, :terms)
          ON CONFLICT (id) DO UPDATE SET kind = excluded.kind, initiator = excluded.initiator,
              initiated_by = excluded.initiated_by, recipient = excluded.recipient, status = excluded.status,
              consents_needed = excluded.consents_needed, consents_given = excluded.consents_given,
              offered_at = excluded.offered_at, expires_at = excluded.expires_at, ended_at = excluded.ended_at,
-             revision_at_offer = excluded.revision_at_offer, preview_digest = excluded.preview_digest
+             revision_at_offer = excluded.revision_at_offer, preview_digest = excluded.preview_digest,
+             requested_by = excluded.requested_by, reminders = excluded.reminders, terms = excluded.terms
          WHERE handover.site = excluded.site",
     )?
     .execute(named_params! {
@@ -103,7 +126,7 @@ pub(super) fn save(db: &Connection, handover: &Handover) -> Result<(), StoreErro
         ":site": handover.site.as_str(),
         ":kind": handover.kind.wire_name(),
         ":initiator": handover.initiator.to_string(),
-        ":initiated_by": handover.initiated_by.as_str(),
+        ":initiated_by": handover.initiated_by.to_string(),
         ":recipient": handover.to.to_string(),
         ":status": handover.status.wire_name(),
         ":consents_needed": json(&handover.consents_needed)?,
@@ -113,6 +136,9 @@ pub(super) fn save(db: &Connection, handover: &Handover) -> Result<(), StoreErro
         ":ended_at": handover.ended_at.map(Timestamp::as_micros),
         ":revision_at_offer": int(handover.revision_at_offer.0)?,
         ":preview_digest": handover.preview_digest.as_str(),
+        ":requested_by": handover.requested_by.as_ref().map(UserId::as_str),
+        ":reminders": json(&handover.reminders)?,
+        ":terms": handover.terms.as_ref().map(json).transpose()?,
     })
     .and_then(|written| if written == 1 { Ok(()) } else { Err(rusqlite::Error::StatementChangedRows(written)) })
     .map_err(|error| match error.sqlite_error_code() {

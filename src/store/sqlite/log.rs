@@ -58,15 +58,17 @@ pub(super) fn append(
         .prepare_cached("SELECT coalesce(max(seq), 0) AS seq FROM audit")?
         .query_row([], |row| Ok(Fields { table: "audit", key: "the last event", row }.count("seq")))??;
     let mut insert = db.prepare_cached(
-        "INSERT INTO audit (seq, revision, at, site, kind, actor, via, data, hash)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        "INSERT INTO audit (seq, revision, at, site, kind, actor, via, data, hash, evidence)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
     )?;
     let mut placed = Vec::with_capacity(events.len());
     for new in events {
         seq = seq.saturating_add(1);
         let key = key_of(&new, touched);
         // The event is hashed as it will be read back.
-        let data = serde_json_canonicalizer::to_string(&new.data).map_err(contradiction)?;
+        let canonical = |json| serde_json_canonicalizer::to_string(json).map_err(contradiction);
+        let data = canonical(&new.data)?;
+        let evidence = new.evidence.as_ref().map(canonical).transpose()?;
         let mut event = AuditEvent {
             seq,
             revision: head.revision,
@@ -76,6 +78,7 @@ pub(super) fn append(
             actor: new.actor,
             via: new.via,
             data: serde_json::from_str(&data).map_err(contradiction)?,
+            evidence: evidence.as_deref().map(serde_json::from_str).transpose().map_err(contradiction)?,
             hash: String::new(),
         };
         event.hash = link(&head.chain, &event).map_err(contradiction)?;
@@ -89,6 +92,7 @@ pub(super) fn append(
             event.via,
             data,
             event.hash,
+            evidence,
         ])?;
         head.chain = event.hash;
         placed.push((key, seq));
@@ -101,7 +105,7 @@ fn key_of(event: &NewEvent, touched: &BTreeSet<String>) -> Option<String> {
     if let Some(site) = &event.site {
         return Some(format!("site:{site}"));
     }
-    let named = ["agency", "staff"].into_iter().find_map(|kind| {
+    let named = ["agency", "staff", "account"].into_iter().find_map(|kind| {
         let id = event.data.get(kind)?.as_str()?;
         touched.get(&format!("{kind}:{}", id.strip_prefix(kind).and_then(|id| id.strip_prefix(':')).unwrap_or(id)))
     });
@@ -129,13 +133,6 @@ pub(super) fn publish(
     for key in touched.difference(&told) {
         insert.execute(params![revision, n, key, head.at.as_micros(), None::<i64>])?;
         n += 1;
-    }
-    let mut put = db.prepare_cached(
-        "INSERT INTO key_head (key, revision) VALUES (?1, ?2)
-         ON CONFLICT (key) DO UPDATE SET revision = excluded.revision",
-    )?;
-    for key in touched.union(&told) {
-        put.execute(params![key, revision])?;
     }
     Ok(())
 }
@@ -165,7 +162,8 @@ pub(super) fn audit_page(
     Ok(Page { items, more: false })
 }
 
-fn event_of(row: &Row<'_>) -> Result<AuditEvent, StoreError> {
+/// An event from its row.
+pub(super) fn event_of(row: &Row<'_>) -> Result<AuditEvent, StoreError> {
     let key = row.get::<_, i64>("seq")?.to_string();
     let f = Fields { table: "audit", key: &key, row };
     Ok(AuditEvent {
@@ -177,6 +175,7 @@ fn event_of(row: &Row<'_>) -> Result<AuditEvent, StoreError> {
         actor: f.maybe_parse("actor")?,
         via: f.maybe_text("via")?.map(str::to_owned),
         data: f.json("data")?,
+        evidence: f.maybe_json("evidence")?,
         hash: f.text("hash")?.to_owned(),
     })
 }

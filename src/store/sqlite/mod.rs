@@ -1,8 +1,8 @@
 //! SQLite, the embedded system of record: one file, one process that writes, any number that read.
 //!
 //! A change goes through `writer` (a thread with a queue) into `change` (one transaction); reads go through `read` (a
-//! few connections, one snapshot each). `sites`, `handovers`, `people`, `log` and `replies` turn values into rows and
-//! back, `file` and `schema` open the database. What must always hold is written down twice, in the types and as
+//! few connections, one snapshot each). `sites`, `handovers`, `people`, `log`, `replies` and `deliveries` turn values
+//! into rows and back, `file` and `schema` open the database. What must always hold is written down twice, in the types and as
 //! CHECKs, indexes and triggers of `migrations/`.
 //!
 //! Invariants: a change that was answered survives a power cut (`synchronous=FULL`); one process writes, by a lock on
@@ -10,6 +10,7 @@
 //! blocks anyway, and a transaction that lives inside a future can be dropped halfway.
 
 mod change;
+mod deliveries;
 mod error;
 mod file;
 mod handovers;
@@ -19,6 +20,7 @@ mod people;
 mod read;
 mod replies;
 mod rows;
+mod sagas;
 mod schema;
 mod sites;
 #[cfg(test)]
@@ -28,7 +30,7 @@ mod writer;
 use std::path::Path;
 
 use self::{file::Place, read::Readers, writer::Writer};
-use super::{At, AuditEvent, Change, Decide, Head, Observer, Page, Store, StoreError, Wanted};
+use super::{At, AuditEvent, Change, Decide, Head, Observer, Page, Saga, SagaState, Store, StoreError, Wanted};
 use crate::{
     assignment::Directory,
     handover::Handover,
@@ -140,6 +142,20 @@ impl Store for SqliteStore {
 
     async fn due(&self, now: Timestamp, limit: usize) -> Result<(Vec<SiteId>, Option<Timestamp>), StoreError> {
         self.readers.read(move |db| read::due(db, now, limit)).await
+    }
+
+    async fn sagas(
+        &self,
+        state: Option<SagaState>,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<Saga>, StoreError> {
+        let after = after.map(str::to_owned);
+        self.readers.read(move |db| sagas::page(db, state, after.as_deref(), limit)).await
+    }
+
+    async fn sagas_due(&self, now: Timestamp, limit: usize) -> Result<(Vec<Saga>, Option<Timestamp>), StoreError> {
+        self.readers.read(move |db| sagas::due(db, now, limit)).await
     }
 
     async fn change<R: Send + 'static>(&self, wanted: Wanted, decide: Decide<R>) -> Result<R, StoreError> {

@@ -7,9 +7,10 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use super::rows::{Fields, int, wire};
 use crate::{
     assignment::{Agency, Directory, StaffRole},
-    ids::{AgencyId, StaffId, UserId},
+    ids::{Account, AgencyId, StaffId, UserId},
     revision::Revision,
-    store::StoreError,
+    store::{AccountStatus, StoreError},
+    time::Timestamp,
 };
 
 /// Everybody: what a running service holds in memory.
@@ -90,6 +91,9 @@ fn agency_of(row: &Row<'_>) -> Result<Agency, StoreError> {
         domain: f.text("domain")?.to_owned(),
         verified: f.flag("verified")?,
         status: f.name("status")?,
+        status_since: f.time("status_since")?,
+        returns_at: f.maybe_time("returns_at")?,
+        card: f.flag("card")?,
         members: BTreeMap::new(),
         revision: f.revision("revision")?,
     })
@@ -110,11 +114,23 @@ pub(super) fn save_agency(
 ) -> Result<(), StoreError> {
     new.revision = revision;
     db.prepare_cached(
-        "INSERT INTO agency (id, revision, name, domain, verified, status) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+        "INSERT INTO agency (id, revision, name, domain, verified, status, status_since, card, returns_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
          ON CONFLICT (id) DO UPDATE SET revision = excluded.revision, name = excluded.name,
-         domain = excluded.domain, verified = excluded.verified, status = excluded.status",
+         domain = excluded.domain, verified = excluded.verified, status = excluded.status,
+         status_since = excluded.status_since, card = excluded.card, returns_at = excluded.returns_at",
     )?
-    .execute(params![new.id.as_str(), int(revision.0)?, new.name, new.domain, new.verified, wire(new.status)?])?;
+    .execute(params![
+        new.id.as_str(),
+        int(revision.0)?,
+        new.name,
+        new.domain,
+        new.verified,
+        wire(new.status)?,
+        new.status_since.as_micros(),
+        new.card,
+        new.returns_at.map(Timestamp::as_micros)
+    ])?;
     let none = BTreeMap::new();
     let stored = old.map_or(&none, |agency| &agency.members);
     for (user, role) in new.members.iter().filter(|(user, role)| stored.get(*user) != Some(*role)) {
@@ -140,6 +156,38 @@ pub(super) fn save_staff(db: &Connection, id: &StaffId, role: Option<StaffRole>)
             )?
             .execute([id.as_str(), &wire(role)?])?,
         None => db.prepare_cached("DELETE FROM staff WHERE id = ?1")?.execute([id.as_str()])?,
+    };
+    Ok(())
+}
+
+/// What becomes of an account; none while it is open.
+pub(super) fn closing(db: &Connection, account: &Account) -> Result<Option<AccountStatus>, StoreError> {
+    let found = db
+        .prepare_cached("SELECT * FROM account WHERE account = ?1")?
+        .query_row([account.to_string()], |row| {
+            let key = account.to_string();
+            Ok(Fields { table: "account", key: &key, row }.name("status"))
+        })
+        .optional()?
+        .transpose()?;
+    Ok(found)
+}
+
+/// Notes what becomes of an account; `None` opens it again.
+pub(super) fn save_account(
+    db: &Connection,
+    account: &Account,
+    status: Option<AccountStatus>,
+    at: Timestamp,
+) -> Result<(), StoreError> {
+    match status {
+        Some(status) => db
+            .prepare_cached(
+                "INSERT INTO account (account, status, since) VALUES (?1, ?2, ?3)
+                 ON CONFLICT (account) DO UPDATE SET status = excluded.status, since = excluded.since",
+            )?
+            .execute(params![account.to_string(), wire(status)?, at.as_micros()])?,
+        None => db.prepare_cached("DELETE FROM account WHERE account = ?1")?.execute([account.to_string()])?,
     };
     Ok(())
 }

@@ -85,6 +85,18 @@ pub(super) fn site_ids(db: &Connection, after: Option<&SiteId>, limit: usize) ->
     Ok(cut(items, limit))
 }
 
+/// Sites of agencies that may not go on, whose notice is over; and sites on their way back for an agency that was
+/// let in again in time.
+const OUT_OF_STEP: &str = "
+    SELECT site.id AS id FROM agency JOIN site ON site.agency = agency.id
+    WHERE agency.status <> 'active' AND agency.returns_at <= ?1 AND site.mode = 'partner_managed' AND site.return_reason IS NULL
+        AND (site.frozen_until IS NULL OR site.frozen_until <= ?1)
+    UNION ALL
+    SELECT site.id AS id FROM site CROSS JOIN agency ON site.agency = agency.id
+    WHERE site.return_reason IN ('agency_suspended', 'agency_dissolved') AND agency.status = 'active'
+        AND agency.status_since < site.return_effective_at
+    LIMIT ?2";
+
 /// Sites whose next deadline is not after `now`, most overdue first, and the earliest deadline after it.
 pub(super) fn due(
     db: &Connection,
@@ -100,8 +112,21 @@ pub(super) fn due(
     while let Some(row) = rows.next()? {
         sites.push(Fields { table: "site", key: "its id", row }.parse("id")?);
     }
+    let left = limit.saturating_sub(i64::try_from(sites.len()).unwrap_or(i64::MAX));
+    let mut statement = db.prepare_cached(OUT_OF_STEP)?;
+    let mut rows = statement.query(params![now.as_micros(), left])?;
+    while let Some(row) = rows.next()? {
+        let site = Fields { table: "site", key: "its id", row }.parse("id")?;
+        if !sites.contains(&site) {
+            sites.push(site);
+        }
+    }
     let next = db
-        .prepare_cached("SELECT min(next_deadline) AS next FROM site WHERE next_deadline > ?1")?
+        .prepare_cached(
+            "SELECT min(next) AS next FROM (
+                 SELECT min(next_deadline) AS next FROM site WHERE next_deadline > ?1
+                 UNION ALL SELECT min(returns_at) FROM agency WHERE status <> 'active' AND returns_at > ?1)",
+        )?
         .query_row([now.as_micros()], |row| {
             Ok(Fields { table: "site", key: "the next deadline", row }.maybe_time("next"))
         })??;

@@ -62,9 +62,19 @@ pub(super) fn keep(
 /// Removes some replies that are older than they need to be.
 pub(super) fn prune(db: &Connection, now: Timestamp) -> Result<(), StoreError> {
     let keep = i64::try_from(KEEP.as_micros()).unwrap_or(i64::MAX);
-    db.prepare_cached(
-        "DELETE FROM transition WHERE rowid IN (SELECT rowid FROM transition WHERE at < ?1 ORDER BY at LIMIT ?2)",
-    )?
-    .execute([now.as_micros().saturating_sub(keep), PRUNE])?;
+    let before = now.as_micros().saturating_sub(keep);
+    // Rows are written in the order of their times, so the first ones are the oldest: no index on time is kept up. And
+    // most commits find nothing to remove; SQLite plans the removal anew for each value of its bounds.
+    let oldest: Option<i64> = db
+        .prepare_cached("SELECT at FROM transition ORDER BY rowid LIMIT 1")?
+        .query_row([], |row| row.get(0))
+        .optional()?;
+    if oldest.is_some_and(|at| at < before) {
+        db.prepare_cached(
+            "DELETE FROM transition
+             WHERE rowid IN (SELECT rowid FROM transition ORDER BY rowid LIMIT ?2) AND at < ?1",
+        )?
+        .execute([before, PRUNE])?;
+    }
     Ok(())
 }

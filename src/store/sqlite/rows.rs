@@ -65,6 +65,11 @@ impl<'r> Fields<'r> {
         u64::try_from(self.int(column)?).map_err(|_| self.bad_column(column, "is negative"))
     }
 
+    pub fn maybe_count(&self, column: &str) -> Result<Option<u64>, StoreError> {
+        let count = |value| u64::try_from(value).map_err(|_| self.bad_column(column, "is negative"));
+        self.maybe_int(column)?.map(count).transpose()
+    }
+
     pub fn revision(&self, column: &str) -> Result<Revision, StoreError> {
         self.count(column).map(Revision)
     }

@@ -9,16 +9,31 @@ use rusqlite::{Connection, OptionalExtension as _};
 use crate::store::StoreError;
 
 /// Every migration, in order: its name and text. A new one goes at the end; none is ever changed.
-const MIGRATIONS: [(&str, &str); 1] = [("V1__schema", include_str!("migrations/V1__schema.sql"))];
+const MIGRATIONS: [(&str, &str); 4] = [
+    ("V1__schema", include_str!("migrations/V1__schema.sql")),
+    ("V2__whole_handover", include_str!("migrations/V2__whole_handover.sql")),
+    ("V3__deliveries", include_str!("migrations/V3__deliveries.sql")),
+    ("V4__billing", include_str!("migrations/V4__billing.sql")),
+];
 
 /// The schema that this version writes.
 const VERSION: i64 = {
-    assert!(MIGRATIONS.len() < 1000);
-    #[expect(clippy::cast_possible_wrap, reason = "asserted to be small")]
-    {
-        MIGRATIONS.len() as i64
-    }
+    let [.., (last, _)] = MIGRATIONS;
+    number(last.as_bytes())
 };
+
+/// The number in `V12__what_it_does`.
+const fn number(mut name: &[u8]) -> i64 {
+    let mut number = 0;
+    while let [_, rest @ ..] = name {
+        match rest {
+            [digit @ b'0'..=b'9', ..] => number = number * 10 + (*digit - b'0') as i64,
+            _ => return number,
+        }
+        name = rest;
+    }
+    number
+}
 
 /// Whether this version may write the database: it is empty, or has this schema or an older one.
 pub(super) fn admit(connection: &Connection) -> Result<(), StoreError> {
@@ -88,4 +103,19 @@ fn version(connection: &Connection) -> Result<Option<i64>, StoreError> {
 
 fn is_empty(connection: &Connection) -> Result<bool, StoreError> {
     Ok(connection.query_row("SELECT NOT EXISTS (SELECT 1 FROM sqlite_schema)", [], |row| row.get(0))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_is_that_of_the_last_migration() {
+        let numbers: Vec<i64> = MIGRATIONS
+            .iter()
+            .map(|(name, _)| name.split_once("__").unwrap().0.strip_prefix('V').unwrap().parse().unwrap())
+            .collect();
+        assert!(numbers.is_sorted_by(|one, next| one < next), "{numbers:?}");
+        assert_eq!(numbers.last(), Some(&VERSION));
+    }
 }

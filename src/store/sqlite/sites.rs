@@ -11,6 +11,7 @@
 use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension as _, Row, named_params, params};
+use smol_str::SmolStr;
 
 use super::{
     error::contradiction,
@@ -75,6 +76,27 @@ pub(super) fn load(db: &Connection, id: &SiteId) -> Result<Option<Site>, StoreEr
     Ok(Some(site))
 }
 
+/// The sites whose content an account owns or whose plan it holds, in order; at most a page.
+pub(super) fn held_by(db: &Connection, account: &Account) -> Result<Vec<SiteId>, StoreError> {
+    let account = account.to_string();
+    let mut statement = db.prepare_cached(
+        "SELECT id FROM site WHERE content_owner = ?1 UNION SELECT id FROM site WHERE plan_holder = ?1
+         ORDER BY id LIMIT 100",
+    )?;
+    let mut rows = statement.query([&account])?;
+    let mut sites = Vec::new();
+    while let Some(row) = rows.next()? {
+        sites.push(Fields { table: "site", key: &account, row }.parse("id")?);
+    }
+    Ok(sites)
+}
+
+/// Whether an agency runs any client's site.
+pub(super) fn runs_some(db: &Connection, agency: &AgencyId) -> Result<bool, StoreError> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM site WHERE agency = ?1 AND mode = 'partner_managed')";
+    Ok(db.prepare_cached(sql)?.query_row([agency.as_str()], |row| row.get(0))?)
+}
+
 fn each(
     db: &Connection,
     table: &'static str,
@@ -103,8 +125,15 @@ fn site_of(id: &SiteId, row: &Row<'_>) -> Result<Site, StoreError> {
     let mut site = Site::registered(id.clone(), seats, f.json("plan")?, published, f.json("domains")?);
     site.revision = f.revision("revision")?;
     site.trashed_at = f.maybe_time("trashed_at")?;
+    site.purge_at = f.maybe_time("purge_at")?;
+    site.dispute = f.maybe_json("dispute")?;
+    site.custody = f.maybe_text("custody")?.map(Into::into);
+    site.site_code = f.maybe_json("site_code")?;
+    site.reported = f.json("reported")?;
     site.frozen = match (f.maybe_time("frozen_until")?, f.maybe_text("frozen_case")?) {
-        (Some(until), Some(case)) => Some(Freeze { until, case: case.into() }),
+        (Some(until), Some(case)) => {
+            Some(Freeze { since: f.maybe_time("frozen_since")?.unwrap_or(until), until, case: case.into() })
+        }
         (None, None) => None,
         _ => return Err(f.bad("half of a freeze")),
     };
@@ -147,11 +176,12 @@ fn return_of(f: &Fields<'_>) -> Result<Option<ReturnPending>, StoreError> {
 const UPSERT: &str = "
     INSERT INTO site (id, revision, mode, owner, client, partner, content_owner, plan_holder, agency, since,
         settling_until, handover, plan_before, freeze_used, return_reason, return_requested_at, return_effective_at,
-        return_locked, return_keep, plan, published, domains, trashed_at, frozen_until, frozen_case, next_deadline)
+        return_locked, return_keep, plan, published, domains, trashed_at, frozen_until, frozen_case, next_deadline,
+        frozen_since, purge_at, dispute, custody, site_code, reported)
     VALUES (:id, :revision, :mode, :owner, :client, :partner, :content_owner, :plan_holder, :agency, :since,
         :settling_until, :handover, :plan_before, :freeze_used, :return_reason, :return_requested_at,
         :return_effective_at, :return_locked, :return_keep, :plan, :published, :domains, :trashed_at, :frozen_until,
-        :frozen_case, :next_deadline)
+        :frozen_case, :next_deadline, :frozen_since, :purge_at, :dispute, :custody, :site_code, :reported)
     ON CONFLICT (id) DO UPDATE SET revision = excluded.revision, mode = excluded.mode, owner = excluded.owner,
         client = excluded.client, partner = excluded.partner, content_owner = excluded.content_owner,
         plan_holder = excluded.plan_holder, agency = excluded.agency, since = excluded.since,
@@ -161,13 +191,22 @@ const UPSERT: &str = "
         return_locked = excluded.return_locked, return_keep = excluded.return_keep, plan = excluded.plan,
         published = excluded.published, domains = excluded.domains, trashed_at = excluded.trashed_at,
         frozen_until = excluded.frozen_until, frozen_case = excluded.frozen_case,
-        next_deadline = excluded.next_deadline";
+        next_deadline = excluded.next_deadline, frozen_since = excluded.frozen_since, purge_at = excluded.purge_at,
+        dispute = excluded.dispute, custody = excluded.custody, site_code = excluded.site_code,
+        reported = excluded.reported";
 
 /// Writes what differs from `old`, the site as it is stored, and stamps `new` with the revision. The open handover is
 /// not written here.
 pub(super) fn save(db: &Connection, old: Option<&Site>, new: &mut Site, revision: Revision) -> Result<(), StoreError> {
     new.revision = revision;
-    save_row(db, new)?;
+    match old {
+        // Naming a column in an UPDATE rewrites its indexes, changed or not.
+        Some(old) if same_row(old, new) => {
+            db.prepare_cached("UPDATE site SET revision = ?2 WHERE id = ?1")?
+                .execute(params![new.id.as_str(), int(revision.0)?])?;
+        }
+        Some(_) | None => save_row(db, new)?,
+    }
     save_contributors(db, old, new, revision)?;
     save_grants(db, old, new)?;
     save_blocked(db, old, new)?;
@@ -188,6 +227,36 @@ pub(super) fn save(db: &Connection, old: Option<&Site>, new: &mut Site, revision
         }
     }
     Ok(())
+}
+
+/// Whether the site's own row says the same of both, the revision aside. People and offers have rows of their own, but for
+/// the deadline that follows from an offer.
+fn same_row(a: &Site, b: &Site) -> bool {
+    let Site {
+        id,
+        revision: _,
+        seats,
+        plan,
+        published,
+        domains,
+        trashed_at,
+        purge_at,
+        frozen,
+        dispute,
+        custody,
+        site_code,
+        reported,
+        open_handover: _,
+        contributors: _,
+        grants: _,
+        blocked: _,
+        confirmations: _,
+        sessions: _,
+    } = a;
+    (id, seats, plan, published, domains) == (&b.id, &b.seats, &b.plan, &b.published, &b.domains)
+        && (trashed_at, purge_at, frozen, dispute) == (&b.trashed_at, &b.purge_at, &b.frozen, &b.dispute)
+        && (custody, site_code, reported) == (&b.custody, &b.site_code, &b.reported)
+        && next_deadline(a) == next_deadline(b)
 }
 
 /// The site's own row, its deadline included.
@@ -222,6 +291,12 @@ pub(super) fn save_row(db: &Connection, site: &Site) -> Result<(), StoreError> {
             ":trashed_at": site.trashed_at.map(Timestamp::as_micros),
             ":frozen_until": site.frozen.as_ref().map(|f| f.until.as_micros()),
             ":frozen_case": site.frozen.as_ref().map(|f| f.case.as_str()),
+            ":frozen_since": site.frozen.as_ref().map(|f| f.since.as_micros()),
+            ":purge_at": site.purge_at.map(Timestamp::as_micros),
+            ":dispute": site.dispute.as_ref().map(json).transpose()?,
+            ":custody": site.custody.as_ref().map(SmolStr::as_str),
+            ":site_code": site.site_code.as_ref().map(json).transpose()?,
+            ":reported": json(&site.reported)?,
             ":next_deadline": next_deadline(site).map(Timestamp::as_micros),
         })
         .map_err(|error| match error.sqlite_error_code() {

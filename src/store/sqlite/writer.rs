@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use rusqlite::Connection;
+use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{change, file::Lock};
@@ -63,6 +63,20 @@ impl Writer {
     /// Queues one change and waits for its answer.
     pub async fn change<R: Send + 'static>(&self, wanted: Wanted, decide: Decide<R>) -> Result<R, StoreError> {
         self.job(move |desk| desk.change(&wanted, decide)).await?
+    }
+
+    /// Writes notes that are no change: they move no revision and nobody is told. All of them or none.
+    pub async fn note<T: Send + 'static>(
+        &self,
+        write: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.job(|desk| {
+            let transaction = desk.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let answer = write(&transaction)?;
+            transaction.commit()?;
+            Ok(answer)
+        })
+        .await?
     }
 
     /// Runs something on the writing connection, for tests that break something.

@@ -26,7 +26,7 @@ fn full_site() -> Site {
     let domains = vec![Domain { name: "bakery.example".into(), holder: id("user:maria") }];
     let mut site = Site::registered(id("bakery"), seats, plan, false, domains);
     site.trashed_at = Some(at(5));
-    site.frozen = Some(Freeze { until: at(6), case: "case \"7\"".into() });
+    site.frozen = Some(Freeze { since: at(1), until: at(6), case: "case \"7\"".into() });
     site.contributors.insert(id("tom"), contributor("WebsiteManager"));
     let partner_side =
         Contributor { grantor: id("agency:studio-north"), side: Side::Partner, ..contributor("CoOwner") };
@@ -53,6 +53,7 @@ pub(in crate::store::conformance) async fn everything_on_a_site_comes_back<S: St
         at: at(21),
         explanation_digest: "sha256:01".into(),
         lang: "en".into(),
+        text_version: "en-1".into(),
     }];
     let mut expected = full_site();
     expected.open_handover = Some(offered.clone());
@@ -128,7 +129,7 @@ pub(in crate::store::conformance) async fn deadlines_come_due<S: Store>(Bench { 
     let mut returning = full_site(); // back at 4, frozen until 6
     returning.frozen = None;
     let mut frozen = full_site();
-    (frozen.id, frozen.frozen) = (id("frozen"), Some(Freeze { until: at(50), case: "c".into() }));
+    (frozen.id, frozen.frozen) = (id("frozen"), Some(Freeze { since: at(1), until: at(50), case: "c".into() }));
     put(&*store, Changes { sites: vec![offered, returning, frozen, site("quiet")], ..Changes::default() }).await;
     assert_eq!(store.due(at(3), 10).await.unwrap(), (vec![], Some(at(4))));
     assert_eq!(store.due(at(4), 10).await.unwrap(), (vec![id("bakery")], Some(at(50))));
@@ -180,7 +181,7 @@ pub(in crate::store::conformance) async fn a_change_is_given_the_agencies_it_nee
         handover: Some(id("h-0")),
         agencies: vec![id("asked"), id("unknown")],
         admin: Some(id("ada")),
-        staff: Some(id("sam")),
+        staff: vec![id("sam")],
         ..want(&["bakery"])
     };
     let directory = peek(&*store, wanted).await.directory;

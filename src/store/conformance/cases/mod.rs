@@ -4,6 +4,7 @@ mod commits;
 mod content;
 mod handovers;
 mod history;
+mod sagas;
 
 use std::{collections::BTreeSet, fmt::Debug, str::FromStr, sync::mpsc, time::Duration};
 
@@ -23,7 +24,7 @@ use crate::{
     time::Timestamp,
 };
 
-pub(super) use self::{commits::*, content::*, handovers::*, history::*};
+pub(super) use self::{commits::*, content::*, handovers::*, history::*, sagas::*};
 
 // ---- the examples
 
@@ -47,6 +48,9 @@ pub(super) fn agency(name: &str, members: &[(&str, MemberRole)]) -> Agency {
         domain: "studio.example".into(),
         verified: true,
         status: AgencyStatus::Active,
+        status_since: Timestamp::default(),
+        returns_at: None,
+        card: true,
         members: members.iter().map(|(user, role)| (id(user), *role)).collect(),
         revision: Revision(0),
     }
@@ -58,7 +62,7 @@ pub(super) fn offer(name: &str, site: &str, offered: i64) -> Handover {
         site: id(site),
         kind: HandoverKind::PartnerHandover,
         initiator: id("user:maria"),
-        initiated_by: id("maria"),
+        initiated_by: id("user:maria"),
         to: id("agency:studio-north"),
         status: HandoverStatus::Open,
         consents_needed: vec![id("agency:studio-north")],
@@ -68,6 +72,9 @@ pub(super) fn offer(name: &str, site: &str, offered: i64) -> Handover {
         ended_at: None,
         revision_at_offer: Revision(1),
         preview_digest: "sha256:00".into(),
+        requested_by: None,
+        reminders: Vec::new(),
+        terms: None,
     }
 }
 
@@ -88,6 +95,7 @@ pub(super) fn event(site: Option<&str>, kind: &str) -> NewEvent {
         actor: Some(id("user:maria")),
         via: Some("user:maria".into()),
         data: json!({"role": "WebsiteManager", "n": 1.5, "ü": null}),
+        evidence: Some(json!({"auth_time": 7})),
     }
 }
 

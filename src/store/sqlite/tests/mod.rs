@@ -78,7 +78,14 @@ fn site(name: &str) -> Site {
 
 fn event(site: &str) -> NewEvent {
     let actor = Some(id("user:maria"));
-    NewEvent { site: Some(id(site)), kind: "ContributorAdded".into(), actor, via: None, data: json!({"user": "tom"}) }
+    NewEvent {
+        site: Some(id(site)),
+        kind: "ContributorAdded".into(),
+        actor,
+        via: None,
+        data: json!({"user": "tom"}),
+        evidence: None,
+    }
 }
 
 async fn commit(store: &SqliteStore, wanted: Wanted, changes: Changes) -> Result<Revision, StoreError> {
@@ -106,6 +113,9 @@ async fn fill(store: &SqliteStore) {
         domain: "north.example".into(),
         verified: true,
         status: AgencyStatus::Active,
+        status_since: Timestamp::default(),
+        returns_at: None,
+        card: true,
         members: [(id("ada"), MemberRole::Admin)].into(),
         revision: Revision(0),
     };
@@ -125,7 +135,7 @@ async fn fill(store: &SqliteStore) {
         site: id("bakery"),
         kind: HandoverKind::PartnerHandover,
         initiator: id("user:maria"),
-        initiated_by: id("maria"),
+        initiated_by: id("user:maria"),
         to: id("agency:studio-north"),
         status: HandoverStatus::Open,
         consents_needed: Vec::new(),
@@ -135,6 +145,9 @@ async fn fill(store: &SqliteStore) {
         ended_at: None,
         revision_at_offer: Revision(1),
         preview_digest: "sha256:00".into(),
+        requested_by: None,
+        reminders: Vec::new(),
+        terms: None,
     };
     let changes = Changes { agencies: vec![agency], sites: vec![managed, site("bakery")], ..Changes::default() };
     commit(store, Wanted::default(), Changes { handovers: vec![], ..changes }).await.unwrap();
