@@ -9,6 +9,10 @@
 //! revision; otherwise the reader reads again. Per-site locks lost: an agency's suspension must be seen together with
 //! the sites it touches.
 
+mod flights;
+
+pub use flights::{Flights, Lost};
+
 use std::{
     collections::HashMap,
     hash::{BuildHasher, RandomState},
