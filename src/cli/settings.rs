@@ -41,6 +41,10 @@ const SETTINGS: &[Setting] = &[
         "BOOL",
         "A freeze too needs a second member of trust and safety [default: false]",
     ),
+    // The keys themselves are no option.
+    setting("redis_url", "redis-url", "URL", "The Redis in which replicas share copies of sites; needs a key"),
+    setting("redis_namespace", "redis-namespace", "NAME", "What every key there begins with [default: mandate]"),
+    setting("cache_mac_key_file", "cache-mac-key-file", "FILE", "Holds the key that authenticates those copies"),
     setting("timers.offer_ttl", "timers-offer-ttl", "TIME", "How long an offer waits for an answer [default: 14d]"),
     setting("timers.settle", "timers-settle", "TIME", "How long a handover is undone at once [default: 7d]"),
     setting("timers.reclaim_notice", "timers-reclaim-notice", "TIME", "From a reclaim to the return [default: 5d]"),
@@ -267,7 +271,7 @@ mod tests {
     #[test]
     fn every_setting_is_an_option() {
         const SECTIONS: [&str; 5] = ["timers", "quotas", "limits", "billing", "events"];
-        const NOT_OPTIONS: [&str; 3] = ["billing.key", "events.webhook_secret", "events.webhooks"];
+        const NOT_OPTIONS: [&str; 4] = ["billing.key", "events.webhook_secret", "events.webhooks", "cache_mac_key"];
         for section in ["", "timers.", "quotas.", "limits.", "billing.", "events."] {
             let unknown = format!("{section}nonsense");
             let error = Config::load(None, &[(unknown.as_str(), "1".to_owned())]).unwrap_err().to_string();
@@ -288,9 +292,11 @@ mod tests {
 
     #[test]
     fn the_help_tells_the_default() {
-        const ABSENT: [&str; 8] = [
+        const ABSENT: [&str; 10] = [
             "policies",
             "schemas",
+            "redis_url",
+            "cache_mac_key_file",
             "billing.url",
             "billing.key_file",
             "events.webhook_url",

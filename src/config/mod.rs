@@ -13,6 +13,7 @@ pub mod address;
 mod billing;
 mod events;
 mod listen;
+mod shared_cache;
 mod values;
 
 use std::{ffi::OsString, path::Path, path::PathBuf, time::Duration};
@@ -23,6 +24,7 @@ use serde::Deserialize;
 pub use billing::{Billing, Secret};
 pub use events::{Events, RedisUrl, SigningSecret, THE_STREAM, THE_WEBHOOK, Webhook, WebhookUrl};
 pub use listen::Listen;
+pub use shared_cache::{CacheUrl, MacKeys, Place, SharedCacheSettings};
 pub use values::{Auth, Database};
 
 use crate::handover::{Quotas, Timers};
@@ -57,6 +59,14 @@ pub struct Config {
     pub billing: Billing,
     /// Who is told what happened.
     pub events: Events,
+    /// The Redis in which replicas share copies of sites.
+    pub redis_url: Option<CacheUrl>,
+    /// What every key there begins with.
+    pub redis_namespace: String,
+    /// What authenticates those copies; there is one once the settings are read.
+    pub cache_mac_key: Option<MacKeys>,
+    /// The file that holds it.
+    pub cache_mac_key_file: Option<PathBuf>,
 }
 
 impl Default for Config {
@@ -75,6 +85,10 @@ impl Default for Config {
             limits: Limits::default(),
             billing: Billing::default(),
             events: Events::default(),
+            redis_url: None,
+            redis_namespace: "mandate".to_owned(),
+            cache_mac_key: None,
+            cache_mac_key_file: None,
         }
     }
 }
@@ -197,6 +211,7 @@ impl Config {
         settled.check()?;
         settled.billing.settle()?;
         settled.events.settle().map_err(ConfigError::Unusable)?;
+        settled.settle_shared_cache().map_err(ConfigError::Unusable)?;
         Ok(settled)
     }
 

@@ -39,7 +39,7 @@ fn unknown_keys_are_errors_that_name_key_and_place() {
         ("lisen = '127.0.0.1:1'", &[][..], "`lisen`", "configuration file"),
         ("[timers]\noffer_tll = '1d'", &[], "`offer_tll`", "configuration file"),
         ("[limits]\nbodies = 1", &[], "`bodies`", "configuration file"),
-        ("redis_url = 'redis://x'", &[], "`redis_url`", "configuration file"),
+        ("rediss_url = 'redis://x'", &[], "`rediss_url`", "configuration file"),
         ("[billing]\nurl = 'http://h'\nkye = 'x'", &[], "`kye`", "configuration file"),
         ("", &[("MANDATE_LISEN", "x")], "`lisen`", "environment"),
         ("", &[("MANDATE_TIMERS__OFFER_TLL", "1d")], "`offer_tll`", "environment"),
@@ -196,4 +196,37 @@ fn events_that_cannot_be_delivered_refuse_the_start() {
     }
     let nearby = format!("{}\nallow_private = true", webhook("http://127.0.0.1:1/"));
     assert!(load(&nearby, &[], &[]).is_ok(), "the control");
+}
+
+#[test]
+fn the_shared_cache_needs_a_key_that_is_never_shown() {
+    let key = "5e".repeat(32);
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    writeln!(file, "{key}").unwrap();
+    let path = file.path().display();
+    let toml = format!("redis_url = 'rediss://:hunter2@r.example'\ncache_mac_key_file = '{path}'");
+    let config = load(&toml, &[], &[]).unwrap();
+    let shared = config.shared_cache().unwrap();
+    assert_eq!((shared.keys.reveal(), shared.namespace.as_str()), (&[[0x5e; 32]][..], "mandate"));
+    let told = format!("{config:?} {shared:?}");
+    assert!(!told.contains("hunter2") && !told.contains("5e5e") && !told.contains("94, 94"), "{told}");
+    assert_eq!(Config::default().shared_cache(), None);
+    let set = [("MANDATE_REDIS_URL", "redis://r"), ("MANDATE_CACHE_MAC_KEY", key.as_str())];
+    assert_eq!(load("", &set, &[("redis_namespace", "other")]).unwrap().shared_cache().unwrap().namespace, "other");
+
+    let url = "redis_url = 'redis://r'\n";
+    for (toml, words) in [
+        (url.to_owned(), &["`redis_url` is set without a key", "`cache_mac_key_file`", "openssl rand -hex 32"][..]),
+        (format!("cache_mac_key = '{key}'"), &["`redis_url` is not", "remove the key"]),
+        (format!("cache_mac_key_file = '{path}'"), &["`redis_url` is not"]),
+        (format!("{url}cache_mac_key = '{key}'\ncache_mac_key_file = '{path}'"), &["keep one of them"]),
+        (format!("{url}cache_mac_key = '5e5e'"), &["`cache_mac_key`", "64 digits of hex"]),
+        (format!("{url}cache_mac_key_file = '/nowhere'"), &["`cache_mac_key_file`", "/nowhere"]),
+        (format!("{url}cache_mac_key = '{key}'\nredis_namespace = 'a:b'"), &["`redis_namespace`", "a-z 0-9 -"]),
+        ("redis_url = 'redis://:5e5e@r:x'".to_owned(), &["`redis_url`", "redis-cluster://"]),
+    ] {
+        let error = load(&toml, &[], &[]).unwrap_err();
+        assert!(words.iter().all(|word| error.contains(word)), "{toml}: {error}");
+        assert!(!error.contains("5e5e"), "a secret in an error: {error}");
+    }
 }
