@@ -10,6 +10,7 @@
 //! the sites it touches.
 
 mod flights;
+pub mod shared;
 
 pub use flights::{Flights, Lost};
 
