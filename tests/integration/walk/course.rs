@@ -39,6 +39,7 @@ struct Done {
     key: String,
     body: Value,
     reply: Vec<u8>,
+    at: i64,
 }
 
 pub struct Course {
@@ -398,6 +399,7 @@ impl Course {
             key: key.to_owned(),
             body: body.clone(),
             reply: answer.body.clone(),
+            at: self.world.now(),
         });
         if self.done.len() > 500 {
             let old = usize::try_from(self.chance.below(400)).unwrap();
@@ -505,7 +507,7 @@ impl Course {
     /// I10: the same key again gives the same bytes and no second effect; with another body it is refused.
     fn repeat(&mut self) {
         let n = usize::try_from(self.chance.below(self.done.len() as u64)).unwrap();
-        let Done { site, key, body, reply } = &self.done[n];
+        let Done { site, key, body, reply, at: _ } = &self.done[n];
         let (site, key, body, mut reply) = (site.clone(), key.clone(), body.clone(), reply.clone());
         let mut again = body.clone();
         // When somebody signed in is not part of what they asked for.
@@ -647,9 +649,7 @@ impl Course {
         }
         self.count("time passed");
         // Replies are kept for seven days.
-        if to - now > DAY {
-            self.done.clear();
-        }
+        self.done.retain(|done| to - done.at <= 7 * DAY);
         for _ in 0..4 {
             self.check();
         }
