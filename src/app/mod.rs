@@ -39,13 +39,13 @@ use crate::{
     config::Billing,
     events::Wake,
     handover::Timers,
-    store::{Observer, Store, StoreError, sqlite::SqliteStore},
+    store::{Observer, Store, StoreError, sql::SqlStore, sqlite},
     time::Timestamp,
 };
 
 /// The service.
 pub struct App {
-    store: Arc<SqliteStore>,
+    store: Arc<SqlStore>,
     view: Arc<View>,
     clock: Arc<dyn Clock>,
     rules: Rules,
@@ -102,7 +102,7 @@ impl App {
                 wake.send_modify(|wake| wake.commits += 1);
             })
         };
-        let store = Arc::new(SqliteStore::open(path, Some(observer))?);
+        let store = Arc::new(sqlite::open(path, Some(observer))?);
         let head = store.head().await?;
         let directory = store.directory().await?;
         view.begin(directory.revision, head.at, directory.value);
@@ -120,12 +120,12 @@ impl App {
     }
     /// The system of record.
     #[must_use]
-    pub fn store(&self) -> &SqliteStore {
+    pub fn store(&self) -> &SqlStore {
         &self.store
     }
     /// The same, and what wakes whoever delivers its events.
     #[must_use]
-    pub fn outbox(&self) -> (Arc<SqliteStore>, watch::Receiver<Wake>) {
+    pub fn outbox(&self) -> (Arc<SqlStore>, watch::Receiver<Wake>) {
         (Arc::clone(&self.store), self.wake.subscribe())
     }
     /// What decisions see.

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     config::Database,
-    store::{AuditFault, sqlite::SqliteStore, verify_audit},
+    store::{AuditFault, sqlite, verify_audit},
 };
 
 /// Checks the audit log.
@@ -45,7 +45,7 @@ impl Audit {
         let Self::Verify(Verify { places }) = self;
         let config = places.load()?;
         let Database::Sqlite(path) = &config.database_url;
-        let store = SqliteStore::open_read_only(path)?;
+        let store = sqlite::open_read_only(path)?;
         match block_on(verify_audit(&store))? {
             Ok(verified) => {
                 writeln!(std::io::stdout(), "whole: {} events, head {}", verified.events, verified.head)?;

@@ -30,7 +30,7 @@ use crate::{
     explanation,
     ids::{Account, Principal, SiteId},
     site::Site,
-    store::{Store as _, sqlite::SqliteStore},
+    store::{Store as _, sqlite},
     time::Timestamp,
 };
 
@@ -207,7 +207,7 @@ fn from_file(file: &Path, wanted: &SiteId) -> Result<(Directory, Option<Site>), 
 
 fn from_database(config: &Config, wanted: &SiteId) -> Result<(Directory, Option<Site>, Timestamp), Stop> {
     let Database::Sqlite(path) = &config.database_url;
-    let store = SqliteStore::open_read_only(path).map_err(|error| {
+    let store = sqlite::open_read_only(path).map_err(|error| {
         Stop::failed(format!("{error}\nname a file of data with --data, a server with --server, or a --database-url"))
     })?;
     block_on(async {

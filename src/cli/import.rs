@@ -21,7 +21,7 @@ use crate::{
     assignment::SitePolicies,
     clock::{Clock as _, SystemClock},
     config::Database,
-    store::sqlite::SqliteStore,
+    store::{sql::SqlStore, sqlite},
 };
 
 /// Lines that are imported in one transaction.
@@ -72,15 +72,15 @@ impl Import {
     }
 }
 
-fn open(path: &Path) -> Result<SqliteStore, Stop> {
-    SqliteStore::open(path, None).map_err(|error| {
+fn open(path: &Path) -> Result<SqlStore, Stop> {
+    sqlite::open(path, None).map_err(|error| {
         Stop::failed(format!(
             "{error}\nan import writes to the database itself: stop the server that uses it, import, and start it again"
         ))
     })
 }
 
-async fn import(store: &SqliteStore, policies: &Arc<SitePolicies>, lines: &mut Lines) -> Result<Imported, Stop> {
+async fn import(store: &SqlStore, policies: &Arc<SitePolicies>, lines: &mut Lines) -> Result<Imported, Stop> {
     let progress = Progress::new(lines.size());
     let mut imported = Imported::default();
     let mut before = 0;

@@ -12,6 +12,7 @@ mod audit;
 pub mod conformance;
 pub mod delivery;
 mod saga;
+pub mod sql;
 pub mod sqlite;
 
 pub use audit::{AuditFault, GENESIS, Verified, Walk, link, verify_audit};
