@@ -121,6 +121,8 @@ const IMPURE: &[&[&str]] = &[
     &["tower"],
     &["tower_http"],
     &["rusqlite"],
+    &["tokio_postgres"],
+    &["tokio_postgres_rustls"],
     &["refinery"],
     &["ureq"],
     &["redis"],

@@ -12,6 +12,7 @@ mod audit;
 pub mod conformance;
 pub mod delivery;
 mod saga;
+pub mod postgres;
 pub mod sql;
 pub mod sqlite;
 
