@@ -161,6 +161,41 @@ impl<C: BootClock> BootClock for Arc<C> {
     }
 }
 
+/// The database's clock, as a replica last read it, carried on by the boot clock: all replicas of one database agree on
+/// deadlines, whatever their own wall clocks say.
+///
+/// Invariants: it never goes back; and it is never behind the database's by more than the two boot clocks drift apart
+/// between two readings, because a reading counts from before it was asked for. Before the first reading it is the
+/// machine's.
+#[derive(Debug, Default)]
+pub struct DatabaseClock {
+    /// The database's time less the boot clock's, in microseconds; none before the first reading.
+    ahead: parking_lot::Mutex<Option<i64>>,
+    /// The latest that was told.
+    floor: AtomicI64,
+}
+
+impl DatabaseClock {
+    /// The database's clock showed `shown`; `asked` was read before it was asked.
+    pub fn read(&self, asked: Boot, shown: Timestamp) {
+        *self.ahead.lock() = Some(shown.as_micros().saturating_sub(micros(asked)));
+    }
+}
+
+fn micros(at: Boot) -> i64 {
+    i64::try_from(at.since_start().as_micros()).unwrap_or(i64::MAX)
+}
+
+impl Clock for DatabaseClock {
+    fn now(&self) -> Timestamp {
+        let now = match *self.ahead.lock() {
+            Some(ahead) => micros(SystemBootClock.boottime()).saturating_add(ahead),
+            None => SystemClock.now().as_micros(),
+        };
+        Timestamp::from_micros(self.floor.fetch_max(now, Ordering::AcqRel).max(now))
+    }
+}
+
 /// A fresh UUIDv7, hyphenated and in lower case: sortable by the time it was made.
 #[must_use]
 pub fn new_uuid() -> String {
@@ -250,6 +285,19 @@ mod tests {
         assert_eq!(clock.boottime(), before);
         clock.advance(Duration::from_millis(3));
         assert_eq!(clock.boottime().since(before), Some(Duration::from_millis(3)));
+    }
+
+    #[test]
+    fn the_databases_clock_is_carried_on_and_never_goes_back() {
+        let clock = DatabaseClock::default();
+        let asked = SystemBootClock.boottime();
+        let shown = SystemClock.now().plus(Duration::from_hours(1));
+        clock.read(asked, shown);
+        let first = clock.now();
+        assert!(first >= shown, "it counts from before it was asked");
+        assert!(first.since(shown) < Duration::from_mins(1));
+        clock.read(asked, Timestamp::from_seconds(1));
+        assert!(clock.now() >= first, "a database whose clock was set back");
     }
 
     #[test]

@@ -63,7 +63,9 @@ pub fn weigh(ids: &str) {
         (0..1_000).map(|n| mandate::assignment::SiteRow::of(&data::site(n, ids), &policies).size()).sum();
     let before = machine::resident(std::process::id());
     for n in 0..SITES {
-        assert!(view.fill(Revision(0), &data::site(n, ids)));
+        let site = data::site(n, ids);
+        let (id, read) = (site.id.clone(), At { revision: Revision(0), epoch: epoch(), value: Some(site) });
+        assert_eq!(view.fill(&id, &read, Boot::default()), Fill::Done);
     }
     let after = machine::resident(std::process::id());
     println!("{} {}", after - before, counted * SITES / 1_000);

@@ -15,17 +15,16 @@ use std::{
 use clap::Args;
 
 use super::{
-    block_on,
+    block_on, database,
     exit::{Exit, Stop},
     settings::Places,
 };
 use crate::{
     app::import::{Record, StaffRecord, named_agencies},
     assignment::{Agency, Directory},
-    config::Database,
     ids::AgencyId,
     site::SiteDocument,
-    store::{Store as _, sql::SqlStore, sqlite},
+    store::{Store as _, sql::SqlStore},
 };
 
 /// Sites read at once.
@@ -52,8 +51,7 @@ impl Export {
     /// The database cannot be read or the file cannot be written.
     pub fn run(self) -> Result<Exit, Stop> {
         let config = self.places.load()?;
-        let Database::Sqlite(path) = &config.database_url;
-        let store = sqlite::open_read_only(path)?;
+        let store = database::open_read_only(&config.database_url)?;
         match &self.file {
             None => block_on(export(&store, BufWriter::new(std::io::stdout())))??,
             Some(file) => to_file(&store, file)?,

@@ -11,8 +11,8 @@ mod audit;
 #[cfg(test)]
 pub mod conformance;
 pub mod delivery;
-mod saga;
 pub mod postgres;
+mod saga;
 pub mod sql;
 pub mod sqlite;
 
@@ -29,6 +29,7 @@ use crate::{
     assignment::{Agency, Directory, StaffRole},
     handover::Handover,
     ids::{Account, AgencyId, HandoverId, Principal, SiteId, StaffId, UserId},
+    lease::Epoch,
     revision::Revision,
     site::Site,
     time::Timestamp,
@@ -300,6 +301,8 @@ pub struct Page<T> {
 pub struct At<T> {
     /// The snapshot's revision.
     pub revision: Revision,
+    /// The history that it is a revision of.
+    pub epoch: Epoch,
     /// What was read.
     pub value: T,
 }

@@ -120,13 +120,16 @@ impl Postgres {
         done.status.success().then(|| String::from_utf8(done.stdout).unwrap().trim().to_owned())
     }
 
-    /// Kills the server as a power cut would, and starts it again.
-    pub fn crash(&mut self, settings: &[&str]) {
-        self.child.kill().unwrap();
+    /// Stops the server at once, as `pg_ctl stop -m immediate` does: what was committed is recovered at the next start.
+    pub fn stop(&mut self) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-QUIT", &pid]).status().unwrap().success());
         self.child.wait().unwrap();
-        let data = self.data();
-        let _ = fs::remove_file(data.join("postmaster.pid"));
-        self.child = run(&data, self.port, settings);
+    }
+
+    /// Starts a server that was stopped.
+    pub fn start_again(&mut self) {
+        self.child = run(&self.data(), self.port, &[]);
         self.wait();
     }
 }

@@ -183,6 +183,14 @@ impl Db for Statements<'_> {
     fn insertion_order(&self) -> &'static str {
         "n"
     }
+    fn timeline(&self) -> Result<String, StoreError> {
+        // Refused by a standby: what it holds may be old.
+        let sql = "SELECT substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)";
+        match self.query(sql, &[])?.first().and_then(Row::first) {
+            Some(Value::Text(timeline)) => Ok(timeline.clone()),
+            Some(Value::Int(_) | Value::Null) | None => Err(StoreError::Corrupt("the server names no timeline".into())),
+        }
+    }
 }
 
 fn values_of(row: &tokio_postgres::Row) -> Result<Vec<Value>, Fault> {
@@ -200,11 +208,7 @@ fn value_of(row: &tokio_postgres::Row, n: usize, column: &Column) -> Result<Valu
 }
 
 impl ToSql for Param<'_> {
-    fn to_sql(
-        &self,
-        ty: &Type,
-        out: &mut BytesMut,
-    ) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
+    fn to_sql(&self, ty: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
         match self {
             Self::Null => Ok(IsNull::Yes),
             Self::Int(value) if *ty == Type::INT4 => i32::try_from(*value)?.to_sql(ty, out),

@@ -41,7 +41,9 @@ fn advice(code: &SqlState) -> Option<&'static str> {
         SqlState::INVALID_PASSWORD | SqlState::INVALID_AUTHORIZATION_SPECIFICATION => {
             Some("it does not let this role in; check role and password in the database's URL")
         }
-        SqlState::INVALID_CATALOG_NAME => Some("there is no such database; make it with `createdb`, or correct the URL"),
+        SqlState::INVALID_CATALOG_NAME => {
+            Some("there is no such database; make it with `createdb`, or correct the URL")
+        }
         SqlState::INSUFFICIENT_PRIVILEGE => Some("this role may not do that; grant it, or use another role"),
         SqlState::READ_ONLY_SQL_TRANSACTION => {
             Some("this server is a standby and takes no changes; name the primary in the database's URL")

@@ -50,7 +50,7 @@ pub struct Replica {
 
 const REGISTER: &str = "
     INSERT INTO replica (id, epoch, timeline, applied, max_stale_ms, renewed_at, address, build)
-    SELECT $1, head.epoch, '', -1, lease.ttl_ms, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, $2, $3
+    SELECT $1, '', '', 0, lease.ttl_ms, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, $2, $3
     FROM head, lease
     ON CONFLICT (id) DO UPDATE SET renewed_at = excluded.renewed_at, max_stale_ms = excluded.max_stale_ms";
 
@@ -63,7 +63,8 @@ const READ: &str = "
         now() = statement_timestamp() AS own_transaction,
         substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) AS timeline,
         (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS clock,
-        (SELECT hash FROM audit WHERE revision <= $4 ORDER BY revision DESC, seq DESC LIMIT 1) AS chain_at_applied,
+        coalesce((SELECT hash FROM audit WHERE revision <= $4 ORDER BY revision DESC, seq DESC LIMIT 1), repeat('0', 64))
+            AS chain_at_applied,
         ARRAY(SELECT revision FROM change WHERE revision > $4 ORDER BY revision, n LIMIT $5) AS revisions,
         ARRAY(SELECT key FROM change WHERE revision > $4 ORDER BY revision, n LIMIT $5) AS keys
     FROM own, head, lease";

@@ -90,6 +90,8 @@ pub trait Db {
     fn execute(&self, sql: &str, params: &[Param<'_>]) -> Result<u64, Fault>;
     /// The column by which a table without a key of its own has its rows in the order in which they were added.
     fn insertion_order(&self) -> &'static str;
+    /// The server's timeline, which changes when a standby is promoted; a file has none.
+    fn timeline(&self) -> Result<String, StoreError>;
 }
 
 impl dyn Db + '_ {

@@ -60,7 +60,7 @@ pub(super) fn page(
     after: Option<&HandoverId>,
     limit: usize,
 ) -> Result<Page<Handover>, StoreError> {
-    let sql = "SELECT * FROM handover WHERE site = ?1 AND (?2 IS NULL OR (offered_at, id) >
+    let sql = "SELECT * FROM handover WHERE site = ?1 AND (CAST(?2 AS TEXT) IS NULL OR (offered_at, id) >
              (SELECT offered_at, id FROM handover WHERE site = ?1 AND id = ?2))
          ORDER BY offered_at, id LIMIT ?3";
     let params = params![site.as_str(), after.map(HandoverId::as_str), super::readers::one_more(limit)];

@@ -19,6 +19,7 @@ mod handovers;
 mod log;
 mod people;
 mod readers;
+mod replicas;
 mod replies;
 mod sagas;
 mod sites;
@@ -26,10 +27,10 @@ mod writer;
 
 pub(super) use self::log::head;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use self::{
-    db::{Connection, Place},
+    db::{Connection, Db, Place},
     readers::Readers,
     writer::Writer,
 };
@@ -38,6 +39,7 @@ use crate::{
     assignment::Directory,
     handover::Handover,
     ids::{HandoverId, SiteId},
+    lease::{Epoch, Registered},
     revision::Revision,
     site::Site,
     time::Timestamp,
@@ -74,6 +76,14 @@ impl SqlStore {
         Ok(Self { readers, writer })
     }
 
+    /// Who is registered as a replica, and the longest lease that any of them may hold.
+    ///
+    /// # Errors
+    /// As every read of the store, and where the database has no registry, because one process alone uses it.
+    pub async fn registry(&self) -> Result<At<(Vec<Registered>, Duration)>, StoreError> {
+        self.readers.read(|db| at(db, replicas::read(db)?)).await
+    }
+
     /// Runs something on the writing connection as the driver has it, for tests that break something.
     #[cfg(test)]
     pub(super) async fn with<C: 'static, T: Send + 'static>(
@@ -84,6 +94,13 @@ impl SqlStore {
     }
 }
 
+/// What was read, with where this snapshot stands.
+fn at<T>(db: &dyn Db, value: T) -> Result<At<T>, StoreError> {
+    let head = log::head(db)?;
+    let epoch = Epoch { id: head.epoch.into(), timeline: db.timeline()?.into() };
+    Ok(At { revision: head.revision, epoch, value })
+}
+
 impl Store for SqlStore {
     async fn head(&self) -> Result<Head, StoreError> {
         self.readers.read(log::head).await
@@ -91,11 +108,11 @@ impl Store for SqlStore {
 
     async fn site(&self, id: &SiteId) -> Result<At<Option<Site>>, StoreError> {
         let id = id.clone();
-        self.readers.read(move |db| Ok(At { revision: log::head(db)?.revision, value: sites::load(db, &id)? })).await
+        self.readers.read(move |db| at(db, sites::load(db, &id)?)).await
     }
 
     async fn directory(&self) -> Result<At<Directory>, StoreError> {
-        self.readers.read(|db| Ok(At { revision: log::head(db)?.revision, value: people::load_all(db)? })).await
+        self.readers.read(|db| at(db, people::load_all(db)?)).await
     }
 
     async fn handover(&self, id: &HandoverId) -> Result<Option<Handover>, StoreError> {

@@ -43,7 +43,8 @@ pub(super) fn page(
     after: Option<&str>,
     limit: usize,
 ) -> Result<Page<Saga>, StoreError> {
-    let sql = "SELECT * FROM billing_saga WHERE id > ?1 AND (?2 IS NULL OR state = ?2) ORDER BY id LIMIT ?3";
+    let sql =
+        "SELECT * FROM billing_saga WHERE id > ?1 AND (CAST(?2 AS TEXT) IS NULL OR state = ?2) ORDER BY id LIMIT ?3";
     let params = params![after.unwrap_or_default(), state.map(SagaState::wire_name), one_more(limit)];
     Ok(cut(db.all(sql, params, saga_of)?, limit))
 }

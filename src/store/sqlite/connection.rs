@@ -113,6 +113,9 @@ impl Db for Statements<'_> {
     fn insertion_order(&self) -> &'static str {
         "rowid"
     }
+    fn timeline(&self) -> Result<String, StoreError> {
+        Ok(String::new())
+    }
 }
 
 fn value_of(value: ValueRef<'_>) -> Result<Value, Fault> {
