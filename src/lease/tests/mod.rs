@@ -1,8 +1,9 @@
-//! Does the lease keep its promise? Each function with its controls, and rules for random histories against
-//! a naive reference.
+//! Does the lease keep its promise? Each function with its controls, rules for random histories against a naive
+//! reference, and every interleaving at small scope (`model`).
 
 mod ack;
 mod follower;
+mod model;
 mod poll;
 mod rules;
 mod view;
