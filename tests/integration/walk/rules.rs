@@ -119,7 +119,8 @@ impl<'a> Ground<'a> {
         let waits = [site.at("/return_pending/effective_at"), site.at("/plan/lapses_at"), bridge];
         over(offer)
             || over(site.at("/frozen_until"))
-            || !stays && (waits.into_iter().any(over) || over(site.purge_at) || follows)
+            || !stays && (waits.into_iter().any(over) || follows)
+            || !stays && over(site.purge_at) && site.doc["custody"] != true
             || near(site.at("/settling_until"))
             || near(site.at("/dispute/until"))
             || near(site.code.as_ref().map(|code| code.1))
@@ -401,7 +402,7 @@ impl<'a> Ground<'a> {
                 let free = !self.site.rows.contains_key(user)
                     && self.site.seat("owner") != Some(text("user"))
                     && self.site.seat("client") != Some(text("user"));
-                let gives = self.gives(actor, "InviteContributor", &[text("role")], body)?;
+                let gives = self.gives(actor, "InviteContributor", &[text("role")], body);
                 person && free && gives && actor != user && !stopped
             }
             "change_role" | "revoke_role" => {
@@ -412,7 +413,8 @@ impl<'a> Ground<'a> {
                 };
                 let change = action == "ChangeContributorRole";
                 let other = !change || row.role != text("role") && actor != user;
-                let sides = |route_is_partner: bool| row.partner_side || !route_is_partner;
+                let kept_out = change && self.site.blocked.contains(user);
+                let sides = |route_is_partner: bool| !route_is_partner || row.partner_side && !kept_out;
                 let gives = self.routes(actor, action).into_iter().any(|(role, partner)| {
                     sides(partner)
                         && roles.iter().all(|wanted| self.hands_out(&role, partner, wanted, body, action, change))
@@ -546,14 +548,15 @@ impl<'a> Ground<'a> {
             self.site.confirmations.iter().any(|(a, o, end)| a == action && *o == operation && self.now < *end);
         plain || with_consent && partner && managed && operates && consented
     }
-    fn gives(&self, actor: &str, action: &str, roles: &[&str], body: &Value) -> Option<bool> {
-        let routes = self.routes(actor, action);
+    fn gives(&self, actor: &str, action: &str, roles: &[&str], body: &Value) -> bool {
+        // Whom the client keeps out, the partner does not let in by another door.
+        let user = body["user"].as_str().unwrap_or_default().trim_start_matches("user:");
+        let kept_out = self.site.blocked.contains(user);
+        let mut routes = self.routes(actor, action);
+        routes.retain(|(_, partner)| !(*partner && kept_out));
         let all = |(role, partner): &(String, bool)| {
             roles.iter().all(|wanted| self.hands_out(role, *partner, wanted, body, action, true))
         };
-        // A manager whom the partner invited may carry a confirmed grant as well; that is not for the table to say.
-        let odd = routes.iter().any(|(role, partner)| *partner && ["CoOwner", "WebsiteManager"].contains(&&**role));
-        let yes = routes.iter().any(all);
-        if odd && !yes && !self.site.confirmations.is_empty() { None } else { Some(yes) }
+        routes.iter().any(all)
     }
 }
