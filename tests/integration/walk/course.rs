@@ -273,6 +273,9 @@ impl Course {
             call = call.header("if-match", &format!("\"r{}\"", self.sites[site].doc["revision"]));
         }
         let answer = self.http.call(&call);
+        // A deadline between the question and the answer: nobody can say on which side of it the service was.
+        let since = self.ground(site, named.as_ref()).applies(&body, fresh, code.as_deref());
+        let expected = expected.filter(|_| expected == since);
         let applied = answer.status == 200;
         self.count(if applied { format!("applied {command}") } else { format!("refused {}", answer.code()) });
         self.holds(!(applied && (stale || !current)), format!("what was stale was applied: {body}"));
@@ -485,8 +488,10 @@ impl Course {
             let answer = self.http.ask(&format!("user:{who}"), action, &site, &json!({ "auth_time": auth_time }));
             let may = answer.json()["decision"].as_bool().unwrap();
             self.count("checks");
-            // Somebody may have committed in between.
-            if self.world.blur() > 0 && answer.revision() > self.head {
+            // Somebody may have committed in between, or a deadline passed.
+            let later = self.ground(&site, None);
+            let passed = self.world.blur() > 0 && (answer.revision() > self.head || later.in_motion());
+            if passed || later.may(&who, action, fresh) != expected {
                 return;
             }
             if let Some(expected) = expected {
