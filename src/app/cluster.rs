@@ -308,13 +308,11 @@ impl App {
     /// # Errors
     /// `503` when it may not.
     pub async fn ready(&self) -> Result<Revision, Failure> {
-        match &self.cluster {
-            None => Ok(self.store.head().await?.revision),
-            Some(_) => {
-                self.leased().await?;
-                Ok(self.view.head().0)
-            }
+        if self.cluster.is_none() {
+            return Ok(self.store.head().await?.revision);
         }
+        self.leased().await?;
+        Ok(self.view.head().0)
     }
 
     /// Asks the system of record, and shows nothing older than what it said. Where one process alone answers, the view is

@@ -84,7 +84,7 @@ impl Postgres {
             if TcpStream::connect(("127.0.0.1", self.port)).is_ok() && self.ask("SELECT 1").is_some() {
                 return;
             }
-            assert!(started.elapsed() < Duration::from_secs(60), "the PostgreSQL server did not start");
+            assert!(started.elapsed() < Duration::from_mins(1), "the PostgreSQL server did not start");
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -98,16 +98,6 @@ impl Postgres {
     /// The server itself.
     pub fn server(&self) -> String {
         format!("postgres://mandate@127.0.0.1:{}/postgres", self.port)
-    }
-
-    /// The port that it listens on.
-    pub fn port(&self) -> u16 {
-        self.port
-    }
-
-    /// The server's process.
-    pub fn pid(&self) -> u32 {
-        self.child.id()
     }
 
     /// What `psql` prints for a statement; none when it fails.

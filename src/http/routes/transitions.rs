@@ -8,14 +8,14 @@ use axum::{
     response::Response,
 };
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use smol_str::SmolStr;
 
 use super::{Service, command::TransitionBody, reply};
 use crate::{
     app::{CommandRequest, Effective, Preview},
     digest,
-    http::{json, problem::Problem},
+    http::{json as body_json, problem::Problem},
     ids::SiteId,
     lease::Acks,
 };
@@ -66,9 +66,9 @@ pub(super) async fn transition(
     let if_match = text(request.headers(), header::IF_MATCH.as_str())?;
     // The scope of the key: the site, however the caller encoded it.
     let path = format!("/v1/sites/{site}/transitions");
-    let body = json::read(request, service.limits().body).await?;
+    let body = body_json::read(request, service.limits().body).await?;
     let fingerprint = fingerprint(&body)?;
-    let body: TransitionBody = json::typed(body)?;
+    let body: TransitionBody = body_json::typed(body)?;
     let auth_time = body.auth_time;
     let (actor, command, preview_digest) = body.read()?;
     let request = CommandRequest {
@@ -100,24 +100,26 @@ pub(super) async fn transition(
 /// The answer, with what is known about other replicas.
 fn told(mut body: Value, effective: Effective) -> (StatusCode, Value) {
     let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-    match effective {
-        Effective::Yes { acks: None, .. } => (StatusCode::OK, body),
+    let (status, news) = match effective {
+        Effective::Yes { acks: None, .. } => return (StatusCode::OK, body),
         Effective::Yes { waited, acks: Some(acks) } => {
-            body["waited_ms"] = millis(waited).into();
-            body["acks"] = match acks {
-                Acks::All => "all".into(),
-                Acks::LeaseExpiry => "lease_expiry".into(),
+            let acks = match acks {
+                Acks::All => "all",
+                Acks::LeaseExpiry => "lease_expiry",
             };
-            (StatusCode::OK, body)
+            (StatusCode::OK, json!({"waited_ms": millis(waited), "acks": acks}))
         }
         Effective::NotYet { no_later_than, pending } => {
-            body["status"] = "committed".into();
-            body["effective"] = false.into();
-            body["effective_no_later_than_ms"] = millis(no_later_than).into();
-            body["pending"] = pending.into();
-            (StatusCode::ACCEPTED, body)
+            let bound = millis(no_later_than);
+            let news = json!({"status": "committed", "effective": false, "effective_no_later_than_ms": bound,
+                "pending": pending});
+            (StatusCode::ACCEPTED, news)
         }
+    };
+    if let (Value::Object(body), Value::Object(news)) = (&mut body, news) {
+        body.extend(news);
     }
+    (status, body)
 }
 
 /// How long the caller wants to wait for every replica: `Prefer: wait=N` (RFC 7240), in seconds. Preferences that are not

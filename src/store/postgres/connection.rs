@@ -131,15 +131,6 @@ impl Connection for PostgresConnection {
     }
 }
 
-#[cfg(test)]
-impl PostgresConnection {
-    /// Runs a statement outside any transaction of the store's, for tests that break something.
-    pub fn outside(&mut self, sql: &str) -> Result<(), StoreError> {
-        let kept = self.kept.as_ref().unwrap();
-        self.run(kept, sql)
-    }
-}
-
 /// Statements inside a transaction.
 struct Statements<'c> {
     server: &'c Server,

@@ -4,6 +4,11 @@
 //! lease and changes in the same snapshot. It has a short deadline of its own, and what it was for is in
 //! [`crate::lease`]. A notification that comes with a commit only makes the next poll come sooner.
 //!
+//! That the snapshot is of this statement follows from the isolation level: each statement of a `read committed`
+//! transaction takes its own. A transaction that began long before is somebody's who left it open, and is refused all the
+//! same. Comparing `now()` with `statement_timestamp()` for equality lost: binding and executing a prepared statement are
+//! two messages, and the second one sets the latter anew.
+//!
 //! A pooled connection lost: whoever left a transaction open on it would make the poll read an old snapshot.
 
 use std::{sync::Arc, time::Duration};
@@ -60,7 +65,8 @@ const READ: &str = "
             renewed_at = (extract(epoch FROM clock_timestamp()) * 1000000)::bigint
         WHERE id = $1 RETURNING 1)
     SELECT head.epoch, head.revision, head.chain, head.at, lease.ttl_ms, pg_is_in_recovery() AS standby,
-        now() = statement_timestamp() AS own_transaction,
+        current_setting('transaction_isolation') = 'read committed'
+            AND statement_timestamp() - now() < interval '400 milliseconds' AS own_transaction,
         substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) AS timeline,
         (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS clock,
         coalesce((SELECT hash FROM audit WHERE revision <= $4 ORDER BY revision DESC, seq DESC LIMIT 1), repeat('0', 64))

@@ -16,7 +16,7 @@ use crate::store::StoreError;
 const MIGRATIONS: [(&str, &str); 1] = [("V1__schema", include_str!("migrations/V1__schema.sql"))];
 
 /// The schema that this version writes.
-const VERSION: i64 = MIGRATIONS.len() as i64;
+const VERSION: i64 = 1;
 
 /// The oldest server: PostgreSQL 15.
 const OLDEST: i64 = 15_00_00;
@@ -25,7 +25,7 @@ const OLDEST: i64 = 15_00_00;
 pub(super) const MIGRATING: Duration = Duration::from_mins(2);
 
 /// The lock that one migrating replica holds: "mandate" in ASCII.
-const LOCK: i64 = 0x6d61_6e64_6174_65;
+const LOCK: i64 = 0x006d_616e_6461_7465;
 
 /// Makes or updates the tables, when this version may.
 pub(super) async fn prepare(client: &mut Client) -> Result<(), StoreError> {
@@ -139,4 +139,16 @@ fn foreign() -> StoreError {
          `?options=-csearch_path%3Dmandate`"
             .into(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_is_that_of_the_last_migration() {
+        let names: Vec<String> = (1..=VERSION).map(|n| format!("V{n}__")).collect();
+        assert_eq!(MIGRATIONS.len(), names.len());
+        assert!(MIGRATIONS.iter().zip(&names).all(|((name, _), start)| name.starts_with(start)));
+    }
 }

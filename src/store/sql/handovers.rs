@@ -72,7 +72,7 @@ pub(super) fn traffic(db: &dyn Db, account: &Account, since: Timestamp) -> Resul
     // Many offers of one site are one to whoever gets them: nobody is flooded, or kept from offers, by a single site.
     let count = |column: &str, what: &str| -> Result<u64, StoreError> {
         let sql = format!(
-            "SELECT count(*) FROM (SELECT {what} FROM handover WHERE {column} = ?1 AND offered_at > ?2 LIMIT {MANY}) AS some"
+            "SELECT count(*) FROM (SELECT {what} FROM handover WHERE {column} = ?1 AND offered_at > ?2 LIMIT {MANY}) AS counted"
         );
         let count = db.integer(&sql, params![account.to_string(), since])?;
         Ok(count.and_then(|count| u64::try_from(count).ok()).unwrap_or_default())
