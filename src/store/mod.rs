@@ -5,7 +5,8 @@
 //! revision (consistency §1). The decision inside the transaction is a pure function that the caller passes in, so
 //! that it reads exactly the state it will change; it may be called at most once and never blocks.
 //!
-//! Every implementation runs the suite in `conformance`. SQLite is the embedded one.
+//! Every implementation runs the suite in `conformance`. SQLite is the embedded one; PostgreSQL serves many replicas. Both
+//! are spoken to in the same statements (`sql`).
 
 mod audit;
 #[cfg(test)]
