@@ -6,14 +6,14 @@
 //! [`Clock`] has three real implementations: [`SystemClock`]; [`SettableClock`] for tests; and [`ShiftedClock`] for the
 //! story of `mandate demo`, which begins in the past and lets weeks pass until now. [`NeverBefore`] sits on either in embedded mode: `now` is the later of the
 //! wall clock and the last commit, so that a clock set back by an hour neither revives an expired right nor lets the
-//! log run backwards. Reading `std::time` where it is needed lost: a deadline test would have to sleep.
+//! log run backwards. [`BootClock`] is for leases alone: it counts suspend and nobody sets it. Reading `std::time` where it is needed lost: a deadline test would have to sleep.
 
 use std::sync::{
     Arc,
-    atomic::{AtomicI64, Ordering},
+    atomic::{AtomicI64, AtomicU64, Ordering},
 };
 
-use crate::{ids::HandoverId, time::Timestamp};
+use crate::{ids::HandoverId, lease::Boot, time::Timestamp};
 
 /// Where `now` comes from.
 pub trait Clock: Send + Sync + 'static {
@@ -113,6 +113,89 @@ impl<C: Clock> Clock for NeverBefore<C> {
     }
 }
 
+/// Where a lease's readings come from.
+pub trait BootClock: Send + Sync + 'static {
+    /// Time since this machine started, suspend included.
+    fn boottime(&self) -> Boot;
+}
+
+/// The machine's own: `CLOCK_BOOTTIME`, and where there is none, the monotonic clock, which counts suspend there.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemBootClock;
+
+impl SystemBootClock {
+    #[cfg(target_os = "linux")]
+    const ID: rustix::time::ClockId = rustix::time::ClockId::Boottime;
+    #[cfg(not(target_os = "linux"))]
+    const ID: rustix::time::ClockId = rustix::time::ClockId::Monotonic;
+}
+
+impl BootClock for SystemBootClock {
+    fn boottime(&self) -> Boot {
+        let read = rustix::time::clock_gettime(Self::ID);
+        let seconds = u64::try_from(read.tv_sec).unwrap_or(0);
+        Boot::new(std::time::Duration::new(seconds, u32::try_from(read.tv_nsec).unwrap_or(0)))
+    }
+}
+
+/// A boot clock that stands still until it is told otherwise; in microseconds.
+#[derive(Debug, Default)]
+pub struct SettableBootClock(AtomicU64);
+
+impl SettableBootClock {
+    /// Lets `duration` pass.
+    pub fn advance(&self, duration: std::time::Duration) {
+        self.0.fetch_add(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX), Ordering::AcqRel);
+    }
+}
+
+impl BootClock for SettableBootClock {
+    fn boottime(&self) -> Boot {
+        Boot::new(std::time::Duration::from_micros(self.0.load(Ordering::Acquire)))
+    }
+}
+
+impl<C: BootClock> BootClock for Arc<C> {
+    fn boottime(&self) -> Boot {
+        C::boottime(self)
+    }
+}
+
+/// The database's clock, as a replica last read it, carried on by the boot clock: all replicas of one database agree on
+/// deadlines, whatever their own wall clocks say.
+///
+/// Invariants: it never goes back; and it is never behind the database's by more than the two boot clocks drift apart
+/// between two readings, because a reading counts from before it was asked for. Before the first reading it is the
+/// machine's.
+#[derive(Debug, Default)]
+pub struct DatabaseClock {
+    /// The database's time less the boot clock's, in microseconds; none before the first reading.
+    ahead: parking_lot::Mutex<Option<i64>>,
+    /// The latest that was told.
+    floor: AtomicI64,
+}
+
+impl DatabaseClock {
+    /// The database's clock showed `shown`; `asked` was read before it was asked.
+    pub fn read(&self, asked: Boot, shown: Timestamp) {
+        *self.ahead.lock() = Some(shown.as_micros().saturating_sub(micros(asked)));
+    }
+}
+
+fn micros(at: Boot) -> i64 {
+    i64::try_from(at.since_start().as_micros()).unwrap_or(i64::MAX)
+}
+
+impl Clock for DatabaseClock {
+    fn now(&self) -> Timestamp {
+        let now = match *self.ahead.lock() {
+            Some(ahead) => micros(SystemBootClock.boottime()).saturating_add(ahead),
+            None => SystemClock.now().as_micros(),
+        };
+        Timestamp::from_micros(self.floor.fetch_max(now, Ordering::AcqRel).max(now))
+    }
+}
+
 /// A fresh UUIDv7, hyphenated and in lower case: sortable by the time it was made.
 #[must_use]
 pub fn new_uuid() -> String {
@@ -181,6 +264,40 @@ mod tests {
         clock.advance(day * 5);
         assert!(clock.now().since(SystemClock.now()) < Duration::from_mins(1));
         assert!(SystemClock.now().since(clock.now()) < Duration::from_mins(1));
+    }
+
+    #[test]
+    fn the_boot_clock_runs_with_uptime_and_never_back() {
+        let first = SystemBootClock.boottime();
+        let second = Arc::new(SystemBootClock).boottime();
+        assert!(second >= first);
+        assert!(first > Boot::default(), "the machine has been up for a while");
+        if let Ok(uptime) = std::fs::read_to_string("/proc/uptime") {
+            let seconds: f64 = uptime.split(' ').next().unwrap().parse().unwrap();
+            assert!((seconds - first.since_start().as_secs_f64()).abs() < 30.0, "{uptime} and {first:?}");
+        }
+    }
+
+    #[test]
+    fn a_settable_boot_clock_moves_when_told() {
+        let clock = SettableBootClock::default();
+        let before = clock.boottime();
+        assert_eq!(clock.boottime(), before);
+        clock.advance(Duration::from_millis(3));
+        assert_eq!(clock.boottime().since(before), Some(Duration::from_millis(3)));
+    }
+
+    #[test]
+    fn the_databases_clock_is_carried_on_and_never_goes_back() {
+        let clock = DatabaseClock::default();
+        let asked = SystemBootClock.boottime();
+        let shown = SystemClock.now().plus(Duration::from_hours(1));
+        clock.read(asked, shown);
+        let first = clock.now();
+        assert!(first >= shown, "it counts from before it was asked");
+        assert!(first.since(shown) < Duration::from_mins(1));
+        clock.read(asked, Timestamp::from_seconds(1));
+        assert!(clock.now() >= first, "a database whose clock was set back");
     }
 
     #[test]

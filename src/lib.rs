@@ -15,6 +15,7 @@ pub mod authoring;
 pub mod decision;
 pub mod explanation;
 pub mod handover;
+pub mod lease;
 pub mod policy;
 pub mod site;
 

@@ -19,7 +19,7 @@ use mandate::{
     policy::Source,
     revision::Revision,
     site::{Contributor, Engagement, Plan, Seats, Side, Site, SiteDocument, Tier},
-    store::sqlite::SqliteStore,
+    store::sqlite,
     time::Timestamp,
 };
 use smol_str::SmolStr;
@@ -240,7 +240,7 @@ pub fn store(folder: &Path, policies: &Arc<SitePolicies>) -> PathBuf {
 }
 
 fn fill(path: &Path, policies: &Arc<SitePolicies>) {
-    let store = SqliteStore::open(path, None).unwrap();
+    let store = sqlite::open(path, None).unwrap();
     let agencies = (0..AGENCIES).map(|n| Record::Agency(agency(n, Ids::Short)));
     let sites = (0..SITES).map(|n| Record::Site(Box::new(SiteDocument::from(&site(n, Ids::Short)))));
     let mut lines = (1..).zip(agencies.chain(sites)).map(|(number, record)| Line { number, record }).peekable();

@@ -6,7 +6,12 @@
 
 use std::time::Instant;
 
-use mandate::{cache::View, revision::Revision};
+use mandate::{
+    cache::{Fill, View},
+    lease::{Boot, Epoch},
+    revision::Revision,
+    store::At,
+};
 
 use crate::{
     Effort,
@@ -61,9 +66,12 @@ pub fn weigh(ids: &str) {
     // What making a site takes is taken before.
     let counted: usize =
         (0..1_000).map(|n| mandate::assignment::SiteRow::of(&data::site(n, ids), &policies).size()).sum();
+    let epoch = Epoch { id: "bench".into(), timeline: String::new().into() };
     let before = machine::resident(std::process::id());
     for n in 0..SITES {
-        assert!(view.fill(Revision(0), &data::site(n, ids)));
+        let site = data::site(n, ids);
+        let (id, read) = (site.id.clone(), At { revision: Revision(0), epoch: epoch.clone(), value: Some(site) });
+        assert_eq!(view.fill(&id, &read, Boot::default()), Fill::Done);
     }
     let after = machine::resident(std::process::id());
     println!("{} {}", after - before, counted * SITES / 1_000);

@@ -4,10 +4,13 @@ use std::sync::Arc;
 
 use smol_str::SmolStr;
 
-use super::{App, Failure, Kind};
+use super::{App, Failure, Kind, cluster};
 use crate::{
-    assignment::{Asked, Outcome, SitePolicies, Standing},
+    assignment::{Asked, Moment, Outcome, SitePolicies, SiteRow, Standing},
+    cache::Fill,
+    clock::{BootClock as _, SystemBootClock},
     ids::{Principal, SiteId},
+    lease::{Boot, Pinned},
     revision::Revision,
     store::Store,
     time::Timestamp,
@@ -35,6 +38,23 @@ pub enum Detail {
     Full,
 }
 
+/// What one look into the view gave.
+enum Look {
+    /// An answer.
+    Answered(Checked),
+    /// The site is not in the view.
+    Unknown,
+    /// The lease does not hold.
+    NoLease,
+}
+
+/// What the view shows of a site.
+enum Found {
+    Site(Arc<SiteRow>, Arc<SitePolicies>, Option<Moment>, Revision),
+    Absent(Arc<SitePolicies>, Revision),
+    Unknown,
+}
+
 /// How often a fill is tried again while commits keep coming.
 const FILL_TRIES: usize = 1_000;
 
@@ -52,22 +72,41 @@ impl App {
         detail: Detail,
     ) -> Result<Checked, Failure> {
         let Some(site) = site else { return Ok(self.denied("unknown_site")) };
+        let mut asked_for_lease = false;
         for _ in 0..FILL_TRIES {
-            if let Some(checked) = self.check_in_view(principal, action, site, asked, detail)? {
-                return Ok(checked);
-            }
-            let found = self.store.site(site).await?;
-            match found.value {
-                // The view has moved on or is not there yet: let it, and read again.
-                Some(stored) if !self.view.fill(found.revision, &stored) => tokio::task::yield_now().await,
-                None if found.revision >= self.view.head().0 => return Ok(self.denied("unknown_site")),
-                Some(_) | None => {}
+            let now = self.cluster.as_ref().map_or(Boot::default(), |_| SystemBootClock.boottime());
+            match self.check_in_view(principal, action, site, asked, detail)? {
+                Look::Answered(checked) => return Ok(checked),
+                Look::Unknown => {
+                    let filled = match &self.cluster {
+                        Some(cluster) => cluster.fill(&self.view, site, now).await?,
+                        None => self.view.fill(site, &self.store.site(site).await?, now),
+                    };
+                    match filled {
+                        Fill::Done => {}
+                        // The view has moved on or is not there yet: let it, and read again.
+                        Fill::Again => tokio::task::yield_now().await,
+                        Fill::Ahead => self.refreshed(now).await?,
+                    }
+                }
+                Look::NoLease if asked_for_lease => return Err(cluster::stale()),
+                Look::NoLease => {
+                    asked_for_lease = true;
+                    self.refreshed(now).await?;
+                }
             }
         }
         Err(Failure::new(Kind::Unavailable, "overloaded", "The site is changing too fast to be read. Try again."))
     }
 
-    /// Answers when the site is in the view.
+    async fn refreshed(&self, since: Boot) -> Result<(), Failure> {
+        match &self.cluster {
+            Some(cluster) => cluster.refreshed(&self.view, since).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Answers when the site is in the view, under the lease that belongs to what was looked up.
     fn check_in_view(
         &self,
         principal: Option<&Principal>,
@@ -75,29 +114,73 @@ impl App {
         site: &SiteId,
         asked: &Asked,
         detail: Detail,
-    ) -> Result<Option<Checked>, Failure> {
+    ) -> Result<Look, Failure> {
         let wall = self.clock.now();
-        let pinned = self.view.pin(site, |sight| {
-            let row = Arc::clone(sight.row?);
-            let policies = Arc::clone(sight.policies);
-            let now = wall.max(sight.at);
-            let moment = principal.map(|principal| row.moment(principal, &policies, sight.directory, now));
-            Some((row, policies, moment, sight.revision))
+        let (found, lease) = self.view.pin(site, |sight| {
+            let found = match (sight.row, sight.absent) {
+                (Some(row), _) => {
+                    let (row, policies) = (Arc::clone(row), Arc::clone(sight.policies));
+                    let now = wall.max(sight.at);
+                    let moment = principal.map(|principal| row.moment(principal, &policies, sight.directory, now));
+                    Found::Site(row, policies, moment, sight.revision)
+                }
+                (None, true) => Found::Absent(Arc::clone(sight.policies), sight.revision),
+                (None, false) => Found::Unknown,
+            };
+            (found, sight.lease.cloned())
         });
-        let Some((row, policies, moment, revision)) = pinned else { return Ok(None) };
-        let deny = |reason| {
-            let policies = Arc::clone(&policies);
-            Ok(Some(Checked { outcome: Outcome::denied(reason), revision, policies, until: None }))
+        let pinned = match (&self.cluster, &lease) {
+            (None, _) => None,
+            // Read after the request was received: on this the promise rests (`lease`).
+            (Some(_), Some(lease)) => match Pinned::pin(lease, SystemBootClock.boottime()) {
+                Some(pinned) => Some(pinned),
+                None => return Ok(Look::NoLease),
+            },
+            (Some(_), None) => return Ok(Look::NoLease),
         };
-        let Some(action) = policies.bundle().action(action) else { return deny("unknown_action") };
-        let (Some(principal), Some(moment)) = (principal, moment) else { return deny("no_role") };
-        let standing = Standing::at(&policies, &row, principal, moment, asked, self.step_up_s());
+        let checked = match found {
+            Found::Unknown => return Ok(Look::Unknown),
+            Found::Absent(policies, revision) => {
+                Checked { outcome: Outcome::denied("unknown_site"), revision, policies, until: None }
+            }
+            Found::Site(row, policies, moment, revision) => {
+                let (outcome, until) = self.decide(&row, &policies, principal, moment, action, asked, detail)?;
+                Checked { outcome, revision, policies, until }
+            }
+        };
+        match pinned {
+            None => Ok(Look::Answered(checked)),
+            // Again right before the reply: whoever was stopped in between asks anew.
+            Some(pinned) => Ok(pinned
+                .reply(SystemBootClock.boottime(), checked)
+                .map_or(Look::NoLease, |(checked, _)| Look::Answered(checked))),
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one question, in its parts")]
+    fn decide(
+        &self,
+        row: &SiteRow,
+        policies: &Arc<SitePolicies>,
+        principal: Option<&Principal>,
+        moment: Option<Moment>,
+        action: &str,
+        asked: &Asked,
+        detail: Detail,
+    ) -> Result<(Outcome, Option<Timestamp>), Failure> {
+        let Some(action) = policies.bundle().action(action) else {
+            return Ok((Outcome::denied("unknown_action"), None));
+        };
+        let (Some(principal), Some(moment)) = (principal, moment) else {
+            return Ok((Outcome::denied("no_role"), None));
+        };
+        let standing = Standing::at(policies, row, principal, moment, asked, self.step_up_s());
         let outcome = match detail {
             Detail::Bare => standing.answer(action)?.into(),
             Detail::Full => standing.decide(action)?,
         };
         let until = outcome.reason.as_deref().and_then(|reason| row.until(reason));
-        Ok(Some(Checked { outcome, revision, policies, until }))
+        Ok((outcome, until))
     }
 
     fn denied(&self, reason: &'static str) -> Checked {

@@ -5,6 +5,7 @@
 //! what must hold together (state, audit, reply, revision) goes into one change of the store.
 
 mod check;
+mod cluster;
 mod command;
 mod diff;
 mod events;
@@ -20,6 +21,7 @@ mod tests;
 mod timers;
 
 pub use check::{Checked, Detail};
+pub use cluster::Effective;
 pub use command::{CommandRequest, Reply, ReplyBody};
 pub use diff::{Change as PermissionChange, PermissionDiff};
 pub use failure::{Failure, Kind};
@@ -28,33 +30,45 @@ pub use read::{AccessEntry, Viewer};
 pub use registry::{AccountState, AccountUpdate, AccountView, AgencyUpdate, PlanUpdate, Registered, SiteUpdate};
 pub use rules::Rules;
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::{
     assignment::SitePolicies,
-    cache::View,
-    clock::Clock,
-    config::Billing,
+    cache::{View, shared::SharedCache},
+    clock::{Clock, DatabaseClock},
+    config::{Billing, PostgresUrl, SharedCacheSettings},
     events::Wake,
     handover::Timers,
-    store::{Observer, Store, StoreError, sqlite::SqliteStore},
+    revision::Revision,
+    store::{Committed, Observer, Store, StoreError, postgres, sql::SqlStore, sqlite},
     time::Timestamp,
 };
 
 /// The service.
 pub struct App {
-    store: Arc<SqliteStore>,
+    store: Arc<SqlStore>,
     view: Arc<View>,
     clock: Arc<dyn Clock>,
     rules: Rules,
     /// Wakes the timers' worker when a commit may have brought a nearer deadline.
-    deadlines: Arc<tokio::sync::Notify>,
+    deadlines: Arc<Notify>,
     /// Who is asked before somebody comes to pay.
     billing: Option<Arc<saga::Desk>>,
     /// Wakes whoever delivers events.
     wake: watch::Sender<Wake>,
+    /// The other replicas, where there may be some.
+    cluster: Option<cluster::Cluster>,
+    /// The last revision that this process committed.
+    committed: Arc<AtomicU64>,
 }
 
 /// A last commit further ahead of the clock than this is worth a warning.
@@ -62,6 +76,55 @@ const CLOCK_AHEAD: Duration = Duration::from_mins(1);
 
 /// Rows of sites that the view holds at most.
 pub const MAX_CACHED_SITES: usize = 2_000_000;
+
+/// How often the first lease is waited for.
+const FIRST_LEASE_TRIES: u32 = 10;
+
+/// What there is before the store is open.
+struct Parts {
+    view: Arc<View>,
+    deadlines: Arc<Notify>,
+    owed: Arc<Notify>,
+    billing: Option<Arc<saga::Desk>>,
+    wake: watch::Sender<Wake>,
+    committed: Arc<AtomicU64>,
+}
+
+impl Parts {
+    fn new(policies: Arc<SitePolicies>, billing: &Billing) -> Self {
+        let owed = Arc::new(Notify::new());
+        Self {
+            view: Arc::new(View::new(policies, MAX_CACHED_SITES)),
+            deadlines: Arc::new(Notify::new()),
+            billing: saga::Desk::of(billing, Arc::clone(&owed)).map(Arc::new),
+            owed,
+            wake: watch::Sender::new(Wake::default()),
+            committed: Arc::default(),
+        }
+    }
+    /// What the store calls after each commit: `show` brings it to the view, then everybody who waits is woken.
+    fn observer(&self, show: impl Fn(&Committed) + Send + Sync + 'static) -> Observer {
+        let (deadlines, owed) = (Arc::clone(&self.deadlines), Arc::clone(&self.owed));
+        let (wake, last) = (self.wake.clone(), Arc::clone(&self.committed));
+        Arc::new(move |committed| {
+            show(committed);
+            last.fetch_max(committed.revision.0, Ordering::AcqRel);
+            deadlines.notify_one();
+            owed.notify_one();
+            wake.send_modify(|wake| wake.commits += 1);
+        })
+    }
+    fn assemble(
+        self,
+        store: Arc<SqlStore>,
+        rules: Rules,
+        clock: Arc<dyn Clock>,
+        cluster: Option<cluster::Cluster>,
+    ) -> Arc<App> {
+        let Self { view, deadlines, owed: _, billing, wake, committed } = self;
+        Arc::new(App { store, view, clock, rules, deadlines, billing, wake, cluster, committed })
+    }
+}
 
 impl App {
     /// Opens the store, loads agencies and staff, and is ready to answer.
@@ -88,24 +151,13 @@ impl App {
         clock: Arc<dyn Clock>,
         billing: &Billing,
     ) -> Result<Arc<Self>, StoreError> {
-        let view = Arc::new(View::new(policies, MAX_CACHED_SITES));
-        let deadlines = Arc::new(tokio::sync::Notify::new());
-        let owed = Arc::new(tokio::sync::Notify::new());
-        let billing = saga::Desk::of(billing, Arc::clone(&owed)).map(Arc::new);
-        let wake = watch::Sender::new(Wake::default());
-        let observer: Observer = {
-            let (view, deadlines, wake) = (Arc::clone(&view), Arc::clone(&deadlines), wake.clone());
-            Arc::new(move |committed| {
-                view.publish(committed);
-                deadlines.notify_one();
-                owed.notify_one();
-                wake.send_modify(|wake| wake.commits += 1);
-            })
-        };
-        let store = Arc::new(SqliteStore::open(path, Some(observer))?);
+        let parts = Parts::new(policies, billing);
+        let view = Arc::clone(&parts.view);
+        let observer = parts.observer(move |committed| view.publish(committed));
+        let store = Arc::new(sqlite::open(path, Some(observer))?);
         let head = store.head().await?;
         let directory = store.directory().await?;
-        view.begin(directory.revision, head.at, directory.value);
+        parts.view.begin(directory.revision, head.at, directory.value);
         let ahead = head.at.since(clock.now());
         if ahead > CLOCK_AHEAD {
             tracing::warn!(
@@ -114,18 +166,63 @@ impl App {
                  has caught up, sign-ins look old and steps that need a fresh one are refused"
             );
         }
-        let app = Arc::new(Self { store, view, clock, rules, deadlines, billing, wake });
+        let app = parts.assemble(store, rules, clock, None);
         app.take_over_sagas().await?;
         Ok(app)
     }
+
+    /// Opens a database that other replicas may write to as well, and is ready to answer: it follows their commits, and
+    /// answers under its lease only. `address` is where others can ask this one; `shared` is where replicas share copies.
+    ///
+    /// Deadlines are compared with the database's clock.
+    ///
+    /// # Errors
+    /// What the store says, and that this replica got no lease.
+    pub async fn open_replica(
+        url: &PostgresUrl,
+        address: String,
+        policies: Arc<SitePolicies>,
+        rules: Rules,
+        shared: Option<&SharedCacheSettings>,
+    ) -> Result<Arc<Self>, StoreError> {
+        let parts = Parts::new(policies, &Billing::default());
+        let heard = cluster::Heard::new(Arc::clone(&parts.view));
+        let start = |settings| {
+            let heard = heard.clone();
+            SharedCache::start(settings, move |revision| heard.of(revision))
+        };
+        let shared = shared.map(start).transpose().map_err(StoreError::Unavailable)?.map(Arc::new);
+        let sharing = shared.clone();
+        let observer = parts.observer(move |committed| {
+            let Some(shared) = &sharing else { return };
+            for site in &committed.sites {
+                let epoch = cluster::name_of(&committed.epoch);
+                shared.put(&epoch, committed.revision, Arc::new(site.clone()));
+            }
+            shared.hint(committed.revision);
+        });
+        let secret = url.secret().to_owned();
+        let opening = tokio::task::spawn_blocking(move || postgres::open(&secret, Some(observer)));
+        let store = opening.await.map_err(|error| StoreError::Unavailable(error.to_string()))??;
+        let (store, clock) = (Arc::new(store), Arc::new(DatabaseClock::default()));
+        let (view, follows) = (Arc::clone(&parts.view), Arc::clone(&clock));
+        let cluster = cluster::Cluster::start(url.secret(), address, Arc::clone(&store), view, follows, shared, heard)?;
+        let app = parts.assemble(store, rules, clock, Some(cluster));
+        for _ in 0..FIRST_LEASE_TRIES {
+            if app.ready().await.is_ok() {
+                return Ok(app);
+            }
+        }
+        Err(StoreError::Unavailable("this replica got no lease; the log says why".into()))
+    }
     /// The system of record.
     #[must_use]
-    pub fn store(&self) -> &SqliteStore {
+    pub fn store(&self) -> &SqlStore {
         &self.store
     }
     /// The same, and what wakes whoever delivers its events.
     #[must_use]
-    pub fn outbox(&self) -> (Arc<SqliteStore>, watch::Receiver<Wake>) {
+    pub fn outbox(&self) -> (Arc<SqlStore>, watch::Receiver<Wake>) {
         (Arc::clone(&self.store), self.wake.subscribe())
     }
     /// What decisions see.
@@ -142,6 +239,17 @@ impl App {
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.clock.now().max(self.view.head().1)
+    }
+    /// The last revision that this process committed.
+    #[must_use]
+    pub fn committed(&self) -> Revision {
+        Revision(self.committed.load(Ordering::Acquire))
+    }
+    /// Leaves the registry of replicas; nothing is answered afterwards. Blocks for a moment.
+    pub fn leave(&self) {
+        if let Some(cluster) = &self.cluster {
+            cluster.stop();
+        }
     }
     fn step_up_s(&self) -> i64 {
         i64::try_from(self.rules.timers.step_up.as_secs()).unwrap_or(i64::MAX)

@@ -43,6 +43,7 @@ impl App {
     /// # Errors
     /// `404` when there is none.
     pub async fn site(&self, id: &SiteId) -> Result<Site, Failure> {
+        self.leased().await?;
         self.store.site(id).await?.value.ok_or_else(|| Failure::unknown_site(id.as_str()))
     }
 
@@ -100,7 +101,8 @@ impl App {
     ///
     /// # Errors
     /// `404` when there is none.
-    pub fn agency(&self, id: &AgencyId) -> Result<Agency, Failure> {
+    pub async fn agency(&self, id: &AgencyId) -> Result<Agency, Failure> {
+        self.leased().await?;
         let found = self.view.directory(|directory| directory.agency(id).map(|agency| Agency::clone(agency)));
         found.ok_or_else(|| Failure::unknown_agency(id.as_str()))
     }
@@ -203,6 +205,7 @@ impl App {
             Err(failure) => return Err(failure),
         };
         let mut parties = Vec::new();
+        self.leased().await?;
         if let Principal::User(user) = actor {
             parties.push(Account::User(user.clone()));
             self.view.directory(|directory| {

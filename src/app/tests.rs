@@ -174,7 +174,7 @@ async fn a_put_that_leaves_out_the_status_lifts_no_suspension() {
     desk.agency("north", None, Some(AgencyStatus::Suspended)).await;
     desk.agency("north", None, None).await;
     assert!(!desk.allows("ann", "EditContent", "shop").await);
-    let agency = desk.app.agency(&"north".parse().unwrap()).unwrap();
+    let agency = desk.app.agency(&"north".parse().unwrap()).await.unwrap();
     assert_eq!((agency.status, agency.verified), (AgencyStatus::Suspended, true));
 }
 

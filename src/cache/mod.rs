@@ -1,13 +1,19 @@
-//! What does the decision path see? The embedded view: compact copies at one revision.
+//! What does the decision path see? Compact copies of the system of record, all of one revision.
 //!
-//! A commit publishes every row it touched, the agencies, and the new revision in one step, after COMMIT and before
-//! anybody is told ([`View::publish`] is the store's observer); a check pins one revision by looking everything up under
-//! one short read lock ([`View::pin`]). So a check that is received after an acknowledgement sees what was acknowledged,
-//! by program order alone, and never a mixture of two revisions.
+//! A check pins one revision by looking everything up under one short read lock ([`View::pin`]), so that it never sees a
+//! mixture of two. How the revision moves on depends on who else writes:
 //!
-//! Sites are filled on first use. A row read from the store enters only while its snapshot is still the view's
-//! revision; otherwise the reader reads again. Per-site locks lost: an agency's suspension must be seen together with
-//! the sites it touches.
+//! - Nobody (SQLite): a commit publishes every row it touched, the agencies, and the new revision in one step, after
+//!   COMMIT and before anybody is told ([`View::publish`] is the store's observer). A check that is received after an
+//!   acknowledgement sees what was acknowledged, by program order alone.
+//! - Other replicas (PostgreSQL): a poll drops what has changed and publishes the revision with its lease in one step
+//!   ([`View::follow`]). Who pins gets the lease that belongs to the rows, and has to see whether it holds
+//!   ([`crate::lease`]).
+//!
+//! Invariant: every row here is what the system of record held at the view's revision. So sites are filled on first use,
+//! the unknown ones too, and what was read enters only if no change lies between its snapshot and the view; otherwise the
+//! reader reads again. Tags on every row lost, because of that: a check would compare what this keeps true anyway.
+//! Per-site locks lost: an agency's suspension must be seen together with the sites it touches.
 
 mod flights;
 pub mod shared;
@@ -15,7 +21,7 @@ pub mod shared;
 pub use flights::{Flights, Lost};
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     hash::{BuildHasher, RandomState},
     sync::Arc,
 };
@@ -25,14 +31,18 @@ use parking_lot::RwLock;
 use crate::{
     assignment::{Directory, SitePolicies, SiteRow},
     ids::SiteId,
+    lease::{self, Boot, Key, Pinned, Tag, Use},
     revision::Revision,
     site::Site,
-    store::Committed,
+    store::{At, Committed},
     time::Timestamp,
 };
 
 /// Many small tables instead of one large: growing one moves few rows, so that no check waits long.
 const SHARDS: usize = 256;
+
+/// How many sites that there are not are remembered.
+const MAX_ABSENT: usize = 16_384;
 
 /// The decision path's copy of the system of record.
 #[derive(Debug)]
@@ -49,7 +59,22 @@ struct Inner {
     at: Timestamp,
     directory: Directory,
     policies: Arc<SitePolicies>,
+    /// Until when all of this may be believed; none where nobody else writes.
+    lease: Option<Arc<lease::View>>,
     shards: Vec<HashMap<SiteId, Arc<SiteRow>>>,
+    /// Sites that there are not.
+    absent: HashSet<SiteId>,
+}
+
+/// What came of adding a site.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fill {
+    /// It is in the view.
+    Done,
+    /// Something has changed since it was read: read again.
+    Again,
+    /// It is newer than the view: wait for the view to move on.
+    Ahead,
 }
 
 /// What one pinned revision shows about one site.
@@ -61,6 +86,10 @@ pub struct Sight<'a> {
     pub at: Timestamp,
     /// The site, when it is in the view already.
     pub row: Option<&'a Arc<SiteRow>>,
+    /// Whether there is no such site.
+    pub absent: bool,
+    /// The lease that belongs to all of this, where others write.
+    pub lease: Option<&'a Arc<lease::View>>,
     /// All agencies and staff.
     pub directory: &'a Directory,
     /// The rules in force.
@@ -77,7 +106,9 @@ impl View {
                 at: Timestamp::default(),
                 directory: Directory::default(),
                 policies,
+                lease: None,
                 shards: (0..SHARDS).map(|_| HashMap::new()).collect(),
+                absent: HashSet::new(),
             }),
             hasher: RandomState::new(),
             per_shard: max_sites.div_ceil(SHARDS).max(1),
@@ -89,7 +120,7 @@ impl View {
         inner.revision = revision;
         inner.at = at;
         inner.directory = directory;
-        inner.shards.iter_mut().for_each(HashMap::clear);
+        inner.clear();
     }
     /// Looks at one revision. Keep `look` short: commits wait for it.
     pub fn pin<R>(&self, site: &SiteId, look: impl FnOnce(Sight<'_>) -> R) -> R {
@@ -99,6 +130,8 @@ impl View {
             revision: inner.revision,
             at: inner.at,
             row: inner.shards.get(shard).and_then(|rows| rows.get(site)),
+            absent: inner.absent.contains(site),
+            lease: inner.lease.as_ref(),
             directory: &inner.directory,
             policies: &inner.policies,
         })
@@ -118,16 +151,49 @@ impl View {
     pub fn directory<R>(&self, look: impl FnOnce(&Directory) -> R) -> R {
         look(&self.inner.read().directory)
     }
-    /// Adds a site read from the store at `revision`. False when the view has moved on or is not there yet: read again.
-    pub fn fill(&self, revision: Revision, site: &Site) -> bool {
-        let row = Arc::new(SiteRow::of(site, &self.policies()));
-        let shard = self.shard(&site.id);
+    /// Adds what was read from the store about a site, if it still is so at the view's revision. `now` was read before.
+    pub fn fill(&self, site: &SiteId, read: &At<Option<Site>>, now: Boot) -> Fill {
+        let row = read.value.as_ref().map(|found| Arc::new(SiteRow::of(found, &self.policies())));
+        let shard = self.shard(site);
         let mut inner = self.inner.write();
-        if inner.revision != revision {
-            return false;
+        let verdict = inner.admits(site, read, now);
+        match row {
+            Some(row) if verdict == Fill::Done => inner.put(shard, site, row, self.per_shard),
+            None if verdict == Fill::Done => inner.miss(site),
+            Some(_) | None => {}
         }
-        inner.put(shard, &site.id, row, self.per_shard);
-        true
+        verdict
+    }
+    /// Moves on to what a poll has found: forgets what has changed, takes the agencies and staff of that revision where
+    /// some of them have, and shows revision and lease, in one step.
+    pub fn follow(&self, step: &lease::Step, directory: Option<Directory>, at: Timestamp) {
+        let Some(view) = step.view() else { return };
+        let mut inner = self.inner.write();
+        match step {
+            lease::Step::Advance { drop, .. } => {
+                for site in drop.iter().filter_map(|key| key.as_str().strip_prefix("site:")) {
+                    let shard = self.shard_of(site);
+                    inner.shards.get_mut(shard).map(|rows| rows.remove(site));
+                    inner.absent.remove(site);
+                }
+            }
+            lease::Step::Resync { .. } | lease::Step::Ignored => inner.clear(),
+        }
+        if let Some(directory) = directory {
+            inner.directory = directory;
+        }
+        (inner.revision, inner.at, inner.lease) = (view.revision(), at, Some(Arc::clone(view)));
+    }
+    /// Forgets everything, and answers nothing more, until a poll is followed again.
+    pub fn withdraw(&self) {
+        let mut inner = self.inner.write();
+        inner.lease = None;
+        inner.clear();
+    }
+    /// The lease, where others write.
+    #[must_use]
+    pub fn lease(&self) -> Option<Arc<lease::View>> {
+        self.inner.read().lease.clone()
     }
     /// Shows a commit: its rows, agencies and revision in one step.
     pub fn publish(&self, committed: &Committed) {
@@ -161,13 +227,41 @@ impl View {
         self.len() == 0
     }
     fn shard(&self, site: &SiteId) -> usize {
-        usize::try_from(self.hasher.hash_one(site.as_str()) >> 32).unwrap_or(0) % SHARDS
+        self.shard_of(site.as_str())
+    }
+    fn shard_of(&self, site: &str) -> usize {
+        usize::try_from(self.hasher.hash_one(site) >> 32).unwrap_or(0) % SHARDS
     }
 }
 
 impl Inner {
+    fn clear(&mut self) {
+        self.shards.iter_mut().for_each(HashMap::clear);
+        self.absent.clear();
+    }
+    /// Remembers that there is no such site. Names cost whoever invents them nothing, so few are kept.
+    fn miss(&mut self, site: &SiteId) {
+        if self.absent.len() >= MAX_ABSENT {
+            self.absent.clear();
+        }
+        self.absent.insert(site.clone());
+    }
+    /// Whether what was read about a site is what the system of record held at this revision.
+    fn admits(&self, site: &SiteId, read: &At<Option<Site>>, now: Boot) -> Fill {
+        let Some(lease) = &self.lease else {
+            return if self.revision == read.revision { Fill::Done } else { Fill::Again };
+        };
+        let Some(pinned) = Pinned::pin(lease, now) else { return Fill::Ahead };
+        let tag = Tag { epoch: read.epoch.clone(), revision: read.revision };
+        match pinned.usable(&Key::new(format!("site:{site}")), &tag) {
+            Use::Ok => Fill::Done,
+            Use::Ahead | Use::OtherEpoch => Fill::Ahead,
+            Use::Stale | Use::BelowFloor => Fill::Again,
+        }
+    }
     /// Adds a row; a full shard gives up any other, which is filled again when it is asked for.
     fn put(&mut self, shard: usize, id: &SiteId, row: Arc<SiteRow>, most: usize) {
+        self.absent.remove(id);
         let Some(rows) = self.shards.get_mut(shard) else { return };
         if rows.len() >= most
             && !rows.contains_key(id)

@@ -5,14 +5,11 @@ use std::io::Write as _;
 use clap::{Args, Subcommand};
 
 use super::{
-    block_on,
+    block_on, database,
     exit::{Exit, Stop},
     settings::Places,
 };
-use crate::{
-    config::Database,
-    store::{AuditFault, sqlite::SqliteStore, verify_audit},
-};
+use crate::store::{AuditFault, verify_audit};
 
 /// Checks the audit log.
 #[derive(Debug, Subcommand)]
@@ -44,8 +41,7 @@ impl Audit {
     pub fn run(self) -> Result<Exit, Stop> {
         let Self::Verify(Verify { places }) = self;
         let config = places.load()?;
-        let Database::Sqlite(path) = &config.database_url;
-        let store = SqliteStore::open_read_only(path)?;
+        let store = database::open_read_only(&config.database_url)?;
         match block_on(verify_audit(&store))? {
             Ok(verified) => {
                 writeln!(std::io::stdout(), "whole: {} events, head {}", verified.events, verified.head)?;

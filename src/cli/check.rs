@@ -17,6 +17,7 @@ use smol_str::SmolStr;
 use super::{
     block_on,
     client::Client,
+    database,
     exit::{Exit, Stop},
     lines::Lines,
     policies::PolicyFiles,
@@ -26,11 +27,11 @@ use crate::{
     app::import::Record,
     assignment::{Asked, Circumstances, Directory, Facts, Flags, Outcome, SitePolicies, SiteRow, Standing},
     clock::{Clock as _, SystemClock},
-    config::{Config, Database},
+    config::Config,
     explanation,
     ids::{Account, Principal, SiteId},
     site::Site,
-    store::{Store as _, sqlite::SqliteStore},
+    store::Store as _,
     time::Timestamp,
 };
 
@@ -206,8 +207,7 @@ fn from_file(file: &Path, wanted: &SiteId) -> Result<(Directory, Option<Site>), 
 }
 
 fn from_database(config: &Config, wanted: &SiteId) -> Result<(Directory, Option<Site>, Timestamp), Stop> {
-    let Database::Sqlite(path) = &config.database_url;
-    let store = SqliteStore::open_read_only(path).map_err(|error| {
+    let store = database::open_read_only(&config.database_url).map_err(|error| {
         Stop::failed(format!("{error}\nname a file of data with --data, a server with --server, or a --database-url"))
     })?;
     block_on(async {

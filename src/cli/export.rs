@@ -15,17 +15,16 @@ use std::{
 use clap::Args;
 
 use super::{
-    block_on,
+    block_on, database,
     exit::{Exit, Stop},
     settings::Places,
 };
 use crate::{
     app::import::{Record, StaffRecord, named_agencies},
     assignment::{Agency, Directory},
-    config::Database,
     ids::AgencyId,
     site::SiteDocument,
-    store::{Store as _, sqlite::SqliteStore},
+    store::{Store as _, sql::SqlStore},
 };
 
 /// Sites read at once.
@@ -52,8 +51,7 @@ impl Export {
     /// The database cannot be read or the file cannot be written.
     pub fn run(self) -> Result<Exit, Stop> {
         let config = self.places.load()?;
-        let Database::Sqlite(path) = &config.database_url;
-        let store = SqliteStore::open_read_only(path)?;
+        let store = database::open_read_only(&config.database_url)?;
         match &self.file {
             None => block_on(export(&store, BufWriter::new(std::io::stdout())))??,
             Some(file) => to_file(&store, file)?,
@@ -63,7 +61,7 @@ impl Export {
 }
 
 /// Writes beside the file and renames at the end: half an export under its final name would be taken for a whole one.
-fn to_file(store: &SqliteStore, file: &Path) -> Result<(), Stop> {
+fn to_file(store: &SqlStore, file: &Path) -> Result<(), Stop> {
     let cannot = |error: std::io::Error| Stop::failed(format!("cannot write `{}`: {error}", file.display()));
     let mut beside = file.as_os_str().to_owned();
     beside.push(".part");
@@ -81,7 +79,7 @@ fn to_file(store: &SqliteStore, file: &Path) -> Result<(), Stop> {
     }
 }
 
-async fn export(store: &SqliteStore, out: impl Write) -> Result<(), Stop> {
+async fn export(store: &SqlStore, out: impl Write) -> Result<(), Stop> {
     let before = store.head().await?.revision;
     let directory = store.directory().await?.value;
     let mut writer = Writer { out, agencies: BTreeSet::new() };

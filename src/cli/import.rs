@@ -2,7 +2,7 @@
 
 use std::{
     io::{IsTerminal as _, Write as _},
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
 };
 
@@ -21,7 +21,7 @@ use crate::{
     assignment::SitePolicies,
     clock::{Clock as _, SystemClock},
     config::Database,
-    store::sqlite::SqliteStore,
+    store::sql::SqlStore,
 };
 
 /// Lines that are imported in one transaction.
@@ -57,8 +57,7 @@ impl Import {
         let config = self.places.load()?;
         let mut lines = Lines::open(&self.file)?;
         let policies = PolicyFiles::of(&config)?.load()?;
-        let Database::Sqlite(path) = &config.database_url;
-        let store = open(path)?;
+        let store = open(&config.database_url)?;
         let imported = block_on(import(&store, &policies, &mut lines))??;
         writeln!(
             std::io::stdout(),
@@ -72,15 +71,16 @@ impl Import {
     }
 }
 
-fn open(path: &Path) -> Result<SqliteStore, Stop> {
-    SqliteStore::open(path, None).map_err(|error| {
-        Stop::failed(format!(
+fn open(database: &Database) -> Result<SqlStore, Stop> {
+    super::database::open(database).map_err(|error| match database {
+        Database::Sqlite(_) => Stop::failed(format!(
             "{error}\nan import writes to the database itself: stop the server that uses it, import, and start it again"
-        ))
+        )),
+        Database::Postgres(_) => error.into(),
     })
 }
 
-async fn import(store: &SqliteStore, policies: &Arc<SitePolicies>, lines: &mut Lines) -> Result<Imported, Stop> {
+async fn import(store: &SqlStore, policies: &Arc<SitePolicies>, lines: &mut Lines) -> Result<Imported, Stop> {
     let progress = Progress::new(lines.size());
     let mut imported = Imported::default();
     let mut before = 0;

@@ -8,6 +8,7 @@ mod audit;
 mod bundled;
 mod check;
 mod client;
+mod database;
 mod demo;
 mod exit;
 mod export;

@@ -10,12 +10,7 @@ use super::{
     service::Service,
     settings::Settings,
 };
-use crate::{
-    clock::SystemClock,
-    config::{Auth, Database},
-    http::server,
-    telemetry,
-};
+use crate::{clock::SystemClock, config::Auth, http::server, telemetry};
 
 /// Runs the service until SIGTERM or SIGINT.
 ///
@@ -48,7 +43,7 @@ impl Serve {
             .map_err(|error| Stop::failed(format!("cannot start threads: {error}")))?;
         runtime.block_on(async move {
             let stop = server::stop_signal().map_err(|error| Stop::failed(format!("cannot take signals: {error}")))?;
-            let Database::Sqlite(path) = config.database_url.clone();
+            let database = config.database_url.clone();
             let auth = config.auth;
             if config.billing.leaves_this_machine() {
                 tracing::warn!("`billing.url` names another machine: the key for it travels there in plain text");
@@ -65,7 +60,7 @@ impl Serve {
             tracing::info!(
                 control = %service.control_address(),
                 admin = %service.admin_address(),
-                database = %path.display(),
+                %database,
                 policies = %files.origin,
                 %fingerprint,
                 "serving"

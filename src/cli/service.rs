@@ -37,11 +37,24 @@ impl Service {
     /// # Errors
     /// The database is in use or cannot be used, or an address cannot be listened on.
     pub async fn open(config: Config, policies: Arc<SitePolicies>, clock: Arc<dyn Clock>) -> Result<Self, Stop> {
-        let Database::Sqlite(path) = &config.database_url;
         let rules = Rules { timers: config.timers.clone(), quotas: config.quotas.clone(), four_eyes: config.four_eyes };
-        let app = App::open_with_billing(path, policies, rules, Arc::clone(&clock), &config.billing).await?;
         let control = Listener::bind(&config.listen).await.map_err(Stop::failed)?;
         let admin = Listener::bind(&config.admin_listen).await.map_err(Stop::failed)?;
+        let app = match &config.database_url {
+            Database::Sqlite(_) if config.redis_url.is_some() => {
+                return Err(Stop::usage(
+                    "`redis_url` is where replicas share copies, and the embedded database has one process, which needs none: \
+                     take `redis_url` and its key out, or set `database_url` to a `postgres://` URL",
+                ));
+            }
+            Database::Sqlite(path) => {
+                App::open_with_billing(path, policies, rules, Arc::clone(&clock), &config.billing).await?
+            }
+            Database::Postgres(url) => {
+                let shared = config.shared_cache();
+                App::open_replica(url, control.address().to_string(), policies, rules, shared.as_ref()).await?
+            }
+        };
         let (store, wake) = app.outbox();
         let delivery = Delivery::open(&config.events, store, clock, wake).await.map_err(Stop::failed)?;
         Ok(Self { app, config, control, admin, delivery })
@@ -79,6 +92,9 @@ impl Service {
             server::serve(admin, admin_edge, &limits, async { drop(ended.await) }).await
         });
         server::serve(control, control_edge, &config.limits, stop).await;
+        // Nothing is answered any more: writers need not wait for this replica.
+        let leaving = Arc::clone(&app);
+        drop(tokio::task::spawn_blocking(move || leaving.leave()).await);
         // A commit that has begun is not stopped by this: it runs on the store's own thread.
         timers.abort();
         // What billing was told without that being written down is told again by the next process.

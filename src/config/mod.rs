@@ -25,7 +25,7 @@ pub use billing::{Billing, Secret};
 pub use events::{Events, RedisUrl, SigningSecret, THE_STREAM, THE_WEBHOOK, Webhook, WebhookUrl};
 pub use listen::Listen;
 pub use shared_cache::{CacheUrl, MacKeys, Place, SharedCacheSettings};
-pub use values::{Auth, Database};
+pub use values::{Auth, Database, PostgresUrl};
 
 use crate::handover::{Quotas, Timers};
 
@@ -229,6 +229,15 @@ impl Config {
                 return Err(ConfigError::Unusable(format!(
                     "`{key}` = `{listen}` can be reached from other machines and `auth` is `none`: without \
                      authentication only loopback addresses such as `127.0.0.1:8080` and `unix:/path` are served"
+                )));
+            }
+        }
+        if matches!(self.database_url, Database::Postgres(_)) {
+            let told = if self.billing == Billing::default() { "events" } else { "billing" };
+            if self.billing != Billing::default() || self.events != Events::default() {
+                return Err(ConfigError::Unusable(format!(
+                    "`{told}` works with the embedded database only, so far: many replicas on one PostgreSQL would each \
+                     tell it everything; take the `{told}` settings out, or use `sqlite:PATH`"
                 )));
             }
         }

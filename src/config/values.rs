@@ -1,6 +1,6 @@
 //! Settings whose text has to be understood before it is a value.
 
-use std::path::PathBuf;
+use std::{fmt, path::PathBuf};
 
 use serde::Deserialize;
 
@@ -10,6 +10,45 @@ use serde::Deserialize;
 pub enum Database {
     /// The embedded store: the path of its file.
     Sqlite(PathBuf),
+    /// A PostgreSQL server.
+    Postgres(PostgresUrl),
+}
+
+/// Where a PostgreSQL database is, role and password included: shown without them.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PostgresUrl(String);
+
+impl PostgresUrl {
+    /// The URL as it was written.
+    #[must_use]
+    pub fn secret(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for PostgresUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for PostgresUrl {
+    /// Without role, password and options: from the last `@` before the path on.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rest = self.0.split_once("://").map_or("", |(_, rest)| rest);
+        let bare = rest.split_once('?').map_or(rest, |(bare, _)| bare);
+        let place = bare.rsplit_once('@').map_or(bare, |(_, place)| place);
+        write!(f, "postgres://{place}")
+    }
+}
+
+impl fmt::Display for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(path) => path.display().fmt(f),
+            Self::Postgres(url) => url.fmt(f),
+        }
+    }
 }
 
 impl TryFrom<String> for Database {
@@ -18,10 +57,12 @@ impl TryFrom<String> for Database {
         match url.split_once(':') {
             Some(("sqlite", path)) if !path.is_empty() => Ok(Self::Sqlite(path.into())),
             // The URL may hold a password: it is not repeated.
-            Some(("postgres" | "postgresql", _)) => {
-                Err("this build has the embedded store only: write `sqlite:PATH`, not a postgres URL".to_owned())
+            Some(("postgres" | "postgresql", rest)) if rest.starts_with("//") && rest.len() > 2 => {
+                Ok(Self::Postgres(PostgresUrl(url)))
             }
-            _ => Err("not a database that this build knows: write `sqlite:PATH`".to_owned()),
+            _ => Err("not a database that this build knows: write `sqlite:PATH` or \
+                      `postgres://ROLE:PASSWORD@HOST:PORT/DATABASE`"
+                .to_owned()),
         }
     }
 }

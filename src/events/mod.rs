@@ -23,7 +23,7 @@ use tokio::{sync::watch, task::JoinSet};
 use crate::{
     clock::Clock,
     config::{Events, THE_STREAM},
-    store::{Store as _, StoreError, delivery::SinkKind, sqlite::SqliteStore},
+    store::{Store as _, StoreError, delivery::SinkKind, sql::SqlStore},
 };
 
 /// What has happened that a sink may have to look at: numbers that only grow.
@@ -38,7 +38,7 @@ pub struct Wake {
 /// What every sink works with.
 #[derive(Clone)]
 struct Outbox {
-    store: Arc<SqliteStore>,
+    store: Arc<SqlStore>,
     clock: Arc<dyn Clock>,
     /// Identifies this history.
     epoch: Arc<str>,
@@ -73,7 +73,7 @@ impl Delivery {
     /// The store cannot be written, or there are no certificates to check a subscriber's with.
     pub async fn open(
         settings: &Events,
-        store: Arc<SqliteStore>,
+        store: Arc<SqlStore>,
         clock: Arc<dyn Clock>,
         wake: watch::Receiver<Wake>,
     ) -> Result<Self, EventsError> {

@@ -10,6 +10,7 @@ use smol_str::SmolStr;
 use super::{
     Applied, Blocker, Consent, Handover, HandoverKind, HandoverStatus, Refusal, Terms, ending, offer,
     people::{self, Moved},
+    plan,
     step::{Step, agency_blockers, unblocked},
 };
 use crate::{
@@ -182,6 +183,7 @@ fn seat(step: &Step<'_>, accepted: Handover, client: &UserId, partner: &Agency, 
         applied.tell("TitleGranted", json!({"from": from, "to": owner, "domains": domains}));
     }
     tell_seats(&mut applied, before, &moved);
+    plan::owed_on(step, &mut applied);
     applied.handovers.push(accepted);
     applied
 }

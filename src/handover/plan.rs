@@ -1,6 +1,6 @@
 //! The host plan: billing says whether it is paid, and time draws the consequences (T18 to T20).
 //!
-//! Both deadlines are set when the payment is missed, so that a late worker neither lengthens the grace nor the notice,
+//! Both deadlines are set when the payment is missed, or when the payer becomes a partner, so that a late worker neither lengthens the grace nor the notice,
 //! and a decision can tell from the stored row alone when a partner's rights end.
 
 use serde_json::json;
@@ -41,12 +41,34 @@ fn past_due(step: &Step<'_>) -> Result<Applied, Refusal> {
     let plan = &mut applied.site.plan;
     plan.status = PlanStatus::PastDue;
     (plan.lapses_at, plan.returns_at) = (Some(lapses_at), returns_at);
-    applied.tell(
-        "PlanPastDue",
-        json!({"holder": site.seats.plan_holder(), "client": site.seats.content_owner(), "lapses_at": lapses_at,
-            "returns_at": returns_at}),
-    );
+    tell_past_due(&mut applied);
     Ok(applied)
+}
+
+fn tell_past_due(applied: &mut Applied) {
+    let (seats, plan) = (&applied.site.seats, &applied.site.plan);
+    let data = json!({"holder": seats.plan_holder(), "client": seats.content_owner(), "lapses_at": plan.lapses_at,
+        "returns_at": plan.returns_at});
+    applied.tell("PlanPastDue", data);
+}
+
+/// T8: an agency that owes for a site it built goes on owing as its partner. From now on the debt ends in a return, and
+/// there is a client to tell; for a plan that has lapsed already the notice begins now.
+pub(super) fn owed_on(step: &Step<'_>, applied: &mut Applied) {
+    let notice = step.situation.timers.lapse_notice;
+    let Seats::PartnerManaged(engagement) = applied.site.seats.clone() else { return };
+    let plan = &mut applied.site.plan;
+    match plan.status {
+        PlanStatus::Ok => {}
+        PlanStatus::PastDue => {
+            plan.returns_at = plan.lapses_at.map(|at| at.plus(notice));
+            tell_past_due(applied);
+        }
+        PlanStatus::Lapsed => {
+            let effective_at = step.now.plus(notice);
+            giving_back::schedule(applied, &engagement, ReturnReason::PlanLapsed, step.now, effective_at);
+        }
+    }
 }
 
 /// The debt is paid, or the client added a card after a return. A return that the lapse brought has no reason any more.

@@ -5,13 +5,16 @@
 //! revision (consistency §1). The decision inside the transaction is a pure function that the caller passes in, so
 //! that it reads exactly the state it will change; it may be called at most once and never blocks.
 //!
-//! Every implementation runs the suite in `conformance`. SQLite is the embedded one.
+//! Every implementation runs the suite in `conformance`. SQLite is the embedded one; PostgreSQL serves many replicas. Both
+//! are spoken to in the same statements (`sql`).
 
 mod audit;
 #[cfg(test)]
 pub mod conformance;
 pub mod delivery;
+pub mod postgres;
 mod saga;
+pub mod sql;
 pub mod sqlite;
 
 pub use audit::{AuditFault, GENESIS, Verified, Walk, link, verify_audit};
@@ -27,6 +30,7 @@ use crate::{
     assignment::{Agency, Directory, StaffRole},
     handover::Handover,
     ids::{Account, AgencyId, HandoverId, Principal, SiteId, StaffId, UserId},
+    lease::Epoch,
     revision::Revision,
     site::Site,
     time::Timestamp,
@@ -243,6 +247,8 @@ pub struct Change {
 pub struct Committed {
     /// The new revision.
     pub revision: Revision,
+    /// The history that it belongs to.
+    pub epoch: Epoch,
     /// When.
     pub at: Timestamp,
     /// The sites, stamped.
@@ -298,6 +304,8 @@ pub struct Page<T> {
 pub struct At<T> {
     /// The snapshot's revision.
     pub revision: Revision,
+    /// The history that it is a revision of.
+    pub epoch: Epoch,
     /// What was read.
     pub value: T,
 }

@@ -30,6 +30,7 @@ mod matrix;
 mod principals;
 mod program;
 mod receiver;
+mod replicas;
 mod seeded;
 mod server;
 mod staff;

@@ -44,10 +44,11 @@ pub fn play(scenes: &[Scene], settings: &[(&str, &str)]) {
     let only = std::env::var("TEST_SCENE").ok();
     let scenes: Vec<&Scene> =
         scenes.iter().filter(|(name, _)| only.as_deref().is_none_or(|only| only == *name)).collect();
-    let mut installation = Installation::with(&scenes.iter().flat_map(|(name, _)| world(name)).collect::<Vec<_>>());
+    let mut installation = Installation::new();
     for (name, value) in settings {
         installation.set(name, *value);
     }
+    installation.import(&scenes.iter().flat_map(|(name, _)| world(name)).collect::<Vec<_>>());
     let server = installation.start();
     let mut failed = Vec::new();
     for (name, scene) in scenes {

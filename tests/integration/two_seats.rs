@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::{
     http::now_s,
+    replicas::postgres::Postgres,
     scenes,
     stage::{Stage, play, refused},
 };
@@ -18,6 +19,9 @@ fn each_sides_people_and_what_both_read() {
         refusals_leave_no_entry,
     ];
     play(scenes, &[]);
+    // The same on the other system of record.
+    let database = Postgres::start();
+    play(scenes, &[("MANDATE_DATABASE_URL", &database.url("two_seats"))]);
 }
 
 /// The partner asks the client about the client's people; the client may change or remove anybody.

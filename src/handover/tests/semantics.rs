@@ -11,7 +11,10 @@ use crate::{
     assignment::AgencyStatus,
     handover::{Blocker, Command, HandoverStatus, Refusal, apply, due, invalidate},
     revision::Revision,
-    site::{AgencyGrant, Confirmation, Domain, Plan, ReturnReason, Seats, Side, Site, SupportSession, Template, Tier},
+    site::{
+        AgencyGrant, Confirmation, Domain, Plan, PlanStatus, ReturnReason, Seats, Side, Site, SupportSession, Template,
+        Tier,
+    },
 };
 
 fn reclaim() -> Command {
@@ -185,6 +188,31 @@ fn undoing_an_assignment_gives_a_bridge_and_no_bill() {
     world.does("maria", &reclaim()).unwrap();
     assert_eq!(world.site.seats, Seats::SelfManaged { owner: user("maria") });
     assert_eq!(world.site.plan.bridge_until, Some(NOW.plus(DAY * 14)));
+}
+
+#[test]
+fn what_an_agency_owes_when_the_client_comes_ends_in_a_return() {
+    let owing = |status, lapses_at| {
+        let mut site = offered(partner_built(), NOW.plus(DAY));
+        (site.plan.status, site.plan.lapses_at) = (status, lapses_at);
+        let mut world = World::new(site);
+        let applied = world.does("maria", &accept("h-open")).unwrap();
+        (world, applied)
+    };
+    let lapses_at = NOW.plus(DAY * 3);
+    let (mut world, applied) = owing(PlanStatus::PastDue, Some(lapses_at));
+    assert_eq!(world.site.plan.returns_at, Some(lapses_at.plus(DAY * 14)));
+    let told = data(&applied, "PlanPastDue");
+    assert_eq!((&told["holder"], &told["client"]), (&"agency:studio-north".into(), &"user:maria".into()));
+    assert_eq!(told["returns_at"], serde_json::json!(lapses_at.plus(DAY * 14)));
+    assert_eq!(engagement(&mut world.site).return_pending, None);
+    let (mut world, applied) = owing(PlanStatus::Lapsed, None);
+    let pending = engagement(&mut world.site).return_pending.clone().unwrap();
+    assert_eq!((pending.reason, pending.effective_at), (ReturnReason::PlanLapsed, NOW.plus(DAY * 14)));
+    assert_eq!(data(&applied, "ReturnScheduled")["reason"], "plan_lapsed");
+    // The control: a paid plan owes nobody anything.
+    let (mut world, _) = owing(PlanStatus::Ok, None);
+    assert_eq!((world.site.plan.returns_at, &engagement(&mut world.site).return_pending), (None, &None));
 }
 
 #[test]

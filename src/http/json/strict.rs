@@ -245,7 +245,8 @@ mod tests {
                 let text = format!("{{{},\"k{again}\":0}}", members(count));
                 let started = Instant::now();
                 assert_eq!(fault(text).1, format!("`k{again}` is written twice in one object"), "of {count}");
-                assert!(started.elapsed() < Duration::from_millis(200), "{:?}", started.elapsed());
+                // Compared with each other, ten thousand names take minutes.
+                assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
             }
         }
     }

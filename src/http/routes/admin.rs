@@ -6,7 +6,7 @@ use axum::{Router, extract::State, http::StatusCode, response::Response, routing
 use serde_json::json;
 
 use super::reply;
-use crate::{app::App, http::problem::Problem, store::Store};
+use crate::{app::App, http::problem::Problem};
 
 /// `/livez` and `/readyz`.
 pub fn admin(app: Arc<App>) -> Router {
@@ -17,13 +17,13 @@ async fn live() -> Result<Response, Problem> {
     reply::json(StatusCode::OK, &json!({ "status": "alive" }))
 }
 
-/// Ready: the rules are loaded and the system of record can be read.
+/// Ready: the rules are loaded and the system of record can be read, or, where others write to it too, a lease holds.
 async fn ready(State(app): State<Arc<App>>) -> Result<Response, Problem> {
-    match app.store().head().await {
-        Ok(head) => reply::json(StatusCode::OK, &json!({ "status": "ready", "revision": head.revision })),
-        Err(error) => {
-            tracing::warn!(%error, "not ready");
-            Err(Problem::unavailable("not_ready", "the store cannot be read; the log says why"))
+    match app.ready().await {
+        Ok(revision) => reply::json(StatusCode::OK, &json!({ "status": "ready", "revision": revision })),
+        Err(failure) => {
+            tracing::warn!(code = %failure.code, "not ready");
+            Err(Problem::unavailable("not_ready", "the store cannot be read or followed; the log says why"))
         }
     }
 }

@@ -96,7 +96,7 @@ struct EvaluationBody {
     (status = 503, description = "No answer now: treat it as no access."),
 ))]
 pub(super) async fn evaluation(State(service): State<Service>, request: Request) -> Result<Response, Problem> {
-    fresh_enough(&service, request.headers())?;
+    fresh_enough(&service, request.headers()).await?;
     let body = json::body(request, service.limits().body).await?;
     let question = EvaluationRequest::from_json(json::parse(&body)?)?;
     let principal = principal(&question.subject.kind, &question.subject.id);
@@ -155,17 +155,21 @@ fn asked(context: &Members<'_>) -> Asked {
 }
 
 /// Embedded, there is one state and no lag: any revision that was ever told is here, and every answer is the system of
-/// record's. A revision that was never told comes from another history.
-fn fresh_enough(service: &Service, headers: &HeaderMap) -> Result<(), Problem> {
-    if let Some(value) = headers.get(CONSISTENCY)
-        && value != "full"
-    {
-        return Err(Problem::bad_request("invalid_header", "`Consistency` can only be `full`"));
+/// record's. A replica asks the database once where that is wanted. A revision that was never told comes from another
+/// history.
+async fn fresh_enough(service: &Service, headers: &HeaderMap) -> Result<(), Problem> {
+    match headers.get(CONSISTENCY) {
+        Some(value) if value == "full" => service.app().newly_asked().await?,
+        Some(_) => return Err(Problem::bad_request("invalid_header", "`Consistency` can only be `full`")),
+        None => {}
     }
     let Some(value) = headers.get(AT_LEAST_AS_FRESH) else { return Ok(()) };
     let floor: Revision = value.to_str().ok().and_then(|text| text.parse().ok()).ok_or_else(|| {
         Problem::bad_request("invalid_header", "`At-Least-As-Fresh` is a revision as an earlier answer told it")
     })?;
+    if service.app().view().head().0 < floor {
+        service.app().newly_asked().await?;
+    }
     if service.app().view().head().0 < floor {
         return Err(Problem::unavailable(
             "not_fresh_enough",

@@ -1,20 +1,23 @@
 //! `POST /v1/sites/{site}/transitions`: every change of seats and roles, and its preview.
 
+use std::time::Duration;
+
 use axum::{
     extract::{Path, Request, State},
     http::{HeaderMap, StatusCode, header},
     response::Response,
 };
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use smol_str::SmolStr;
 
 use super::{Service, command::TransitionBody, reply};
 use crate::{
-    app::{CommandRequest, Preview},
+    app::{CommandRequest, Effective, Preview},
     digest,
-    http::{json, problem::Problem},
+    http::{json as body_json, problem::Problem},
     ids::SiteId,
+    lease::Acks,
 };
 
 /// The caller while no authentication is configured: whoever reaches the loopback address or the socket.
@@ -37,8 +40,10 @@ struct TransitionQuery {
         ("lang" = Option<String>, Query, description = "The language of the preview's explanation; `en` when absent."),
         ("Idempotency-Key" = Option<String>, Header, description = "A new one for each command, the same when trying again."),
         ("If-Match" = Option<String>, Header, description = "Refuse if the site changed since."),
+        ("Prefer" = Option<String>, Header, description = "`wait=N`: how many seconds to wait for every replica; as long as it takes when absent."),
     ),
     responses(
+        (status = 202, description = "Committed, and not effective on every replica before `Prefer: wait=N` ran out: `effective_no_later_than_ms` and `pending` say more."),
         (status = 200, body = crate::app::ReplyBody, description = "Effective: no check from now on is answered from before. With dry_run: a Preview."),
         (status = 400, description = "The request is malformed, or the key is missing."),
         (status = 402, description = "The billing service does not let the account pay; nothing has changed."),
@@ -57,12 +62,13 @@ pub(super) async fn transition(
     let site: SiteId = site.parse()?;
     let TransitionQuery { dry_run, lang } = reply::query(request.uri())?;
     let key = key(request.headers())?;
+    let patience = patience(request.headers());
     let if_match = text(request.headers(), header::IF_MATCH.as_str())?;
     // The scope of the key: the site, however the caller encoded it.
     let path = format!("/v1/sites/{site}/transitions");
-    let body = json::read(request, service.limits().body).await?;
+    let body = body_json::read(request, service.limits().body).await?;
     let fingerprint = fingerprint(&body)?;
-    let body: TransitionBody = json::typed(body)?;
+    let body: TransitionBody = body_json::typed(body)?;
     let auth_time = body.auth_time;
     let (actor, command, preview_digest) = body.read()?;
     let request = CommandRequest {
@@ -86,8 +92,44 @@ pub(super) async fn transition(
     let app = service.shared_app();
     let command = tokio::spawn(async move { app.command(request).await });
     let done = command.await.map_err(|_| Problem::internal())??;
-    let response = reply::json(StatusCode::OK, &done.body)?;
-    Ok(reply::stamped(response, done.revision, Some(done.revision)))
+    let effective = service.app().effective(done.revision, patience).await;
+    let (status, body) = told(done.body, effective);
+    Ok(reply::stamped(reply::json(status, &body)?, done.revision, Some(done.revision)))
+}
+
+/// The answer, with what is known about other replicas.
+fn told(mut body: Value, effective: Effective) -> (StatusCode, Value) {
+    let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let (status, news) = match effective {
+        Effective::Yes { acks: None, .. } => return (StatusCode::OK, body),
+        Effective::Yes { waited, acks: Some(acks) } => {
+            let acks = match acks {
+                Acks::All => "all",
+                Acks::LeaseExpiry => "lease_expiry",
+            };
+            (StatusCode::OK, json!({"waited_ms": millis(waited), "acks": acks}))
+        }
+        Effective::NotYet { no_later_than, pending } => {
+            let bound = millis(no_later_than);
+            let news = json!({"status": "committed", "effective": false, "effective_no_later_than_ms": bound,
+                "pending": pending});
+            (StatusCode::ACCEPTED, news)
+        }
+    };
+    if let (Value::Object(body), Value::Object(news)) = (&mut body, news) {
+        body.extend(news);
+    }
+    (status, body)
+}
+
+/// How long the caller wants to wait for every replica: `Prefer: wait=N` (RFC 7240), in seconds. Preferences that are not
+/// understood are ignored, as that says.
+fn patience(headers: &HeaderMap) -> Option<Duration> {
+    let preferences = headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
+    let mut wait = preferences
+        .flat_map(|value| value.split([',', ';']))
+        .filter_map(|preference| preference.trim().strip_prefix("wait=")?.trim_matches('"').parse().ok());
+    wait.next().map(Duration::from_secs)
 }
 
 /// What makes two requests the same one: everything but when the person signed in.

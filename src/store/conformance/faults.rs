@@ -21,7 +21,7 @@ use crate::{
     site::Site,
     store::{
         At, AuditEvent, Change, Committed, Decide, Head, Loaded, Observer, Page, Saga, SagaState, Store, StoreError,
-        Verdict, Wanted, sqlite::SqliteStore,
+        Verdict, Wanted, sql::SqlStore, sqlite,
     },
     time::Timestamp,
 };
@@ -65,7 +65,7 @@ enum Fault {
 }
 
 struct Faulty {
-    inner: SqliteStore,
+    inner: SqlStore,
     fault: Fault,
     first_seen: Mutex<HashMap<Vec<SiteId>, Loaded>>,
     last_at: Mutex<Timestamp>,
@@ -86,7 +86,7 @@ impl Faulty {
             observer
         };
         let folder = tempfile::tempdir().unwrap();
-        let inner = SqliteStore::open(&folder.path().join(Path::new("mandate.db")), Some(observer)).unwrap();
+        let inner = sqlite::open(&folder.path().join(Path::new("mandate.db")), Some(observer)).unwrap();
         Self { inner, fault, first_seen: Mutex::default(), last_at: Mutex::default(), _folder: folder }
     }
 

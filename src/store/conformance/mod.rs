@@ -88,6 +88,7 @@ suite! {
     a_purged_site_keeps_its_id,
     a_site_has_one_live_handover,
     handovers_are_kept_oldest_first,
+    offers_of_an_account_are_counted,
     a_handover_alone_touches_its_site,
     open_handovers_of_an_agency_bring_their_sites,
     a_reply_is_found_under_its_key_only,

@@ -41,8 +41,3 @@ pub(super) fn may_have_reached_the_disk(error: &Error) -> bool {
         matches!(e.extended_code, rusqlite::ffi::SQLITE_IOERR_FSYNC | rusqlite::ffi::SQLITE_IOERR_DIR_FSYNC)
     })
 }
-
-/// A change whose parts do not fit together; it is refused as a whole.
-pub(super) fn contradiction(what: impl std::fmt::Display) -> StoreError {
-    StoreError::Unavailable(format!("the change contradicts itself: {what}"))
-}

@@ -49,7 +49,7 @@ fn pending(site: &Value) -> i64 {
     micros(&site["site"]["return_pending"]["effective_at"])
 }
 
-const STORIES: [(&str, Story); 10] = [
+const STORIES: [(&str, Story); 11] = [
     ("an offer's end", |scene| vec![micros(&scene.offers("shop")["expires_at"])]),
     ("settling's end", |scene| vec![micros(&scene.hands_over("shop")["site"]["settling_until"])]),
     ("a reclaim", |scene| {
@@ -64,6 +64,12 @@ const STORIES: [(&str, Story); 10] = [
         managed(scene);
         let plan = scene.does("shop", "service:billing", "report_plan", &json!({"status": "past_due"}))["site"]["plan"]
             .clone();
+        vec![micros(&plan["lapses_at"]), micros(&plan["returns_at"])]
+    }),
+    ("a plan that was unpaid when the client came", |scene| {
+        let plan = scene.assigns_unpaid("salon")["site"]["plan"].clone();
+        scene.does("salon", "user:ann", "grant_agency_access", &json!({"user": "bo", "template": "builder"}));
+        scene.does("salon", "user:ann", "grant_role", &json!({"user": "pia", "role": "WebsiteManager"}));
         vec![micros(&plan["lapses_at"]), micros(&plan["returns_at"])]
     }),
     ("an unpaid plan under a freeze", |scene| {
@@ -112,7 +118,8 @@ const STORIES: [(&str, Story); 10] = [
 /// Every answer there is.
 fn answers(scene: &mut Scene) -> Vec<(&'static str, &'static str, bool)> {
     let pairs = WHO.into_iter().flat_map(|who| ACTIONS.map(|action| (who, action)));
-    pairs.map(|(who, action)| (who, action, scene.may(who, action, "shop"))).collect()
+    let site = scene.site;
+    pairs.map(|(who, action)| (who, action, scene.may(who, action, site))).collect()
 }
 
 #[test]
@@ -148,7 +155,7 @@ fn a_worker_that_never_ran_changes_no_decision() {
         }
         // Written down at last, it is as if it had been on time.
         late.world.work(2);
-        let (mut one, mut other) = (prompt.doc("shop"), late.doc("shop"));
+        let (mut one, mut other) = (prompt.doc(prompt.site), late.doc(late.site));
         for doc in [&mut one, &mut other] {
             doc["revision"] = json!(0);
             // Names of handovers are drawn.

@@ -15,6 +15,8 @@ pub const DAY: i64 = 86_400 * SECOND;
 pub struct Scene {
     pub world: World,
     pub http: Client,
+    /// The site that the story is about: the shop unless it says otherwise.
+    pub site: &'static str,
     keys: u32,
 }
 
@@ -26,7 +28,7 @@ impl Scene {
     pub fn at(start: &str, timers: Timers) -> Self {
         let world = World::with_timers(start, timers);
         let http = world.client();
-        let mut scene = Self { world, http, keys: 0 };
+        let mut scene = Self { world, http, site: "shop", keys: 0 };
         for (id, role) in [("tess", "trust_safety"), ("theo", "trust_safety"), ("sam", "support")] {
             scene.http.put(&format!("/v1/staff/{id}"), &json!({ "role": role })).ok();
         }
@@ -45,6 +47,19 @@ impl Scene {
         let body =
             json!({"mode": "self_managed", "owner": "user:maria", "plan": {"tier": "premium"}, "published": true});
         self.http.put(&format!("/v1/sites/{site}"), &body).ok();
+    }
+    /// A site that north built and assigns to Maria, for which it comes to owe before she answers.
+    pub fn assigns_unpaid(&mut self, site: &'static str) -> Value {
+        let body =
+            json!({"mode": "partner_built", "owner": "agency:north", "plan": {"tier": "premium"}, "published": true});
+        self.http.put(&format!("/v1/sites/{site}"), &body).ok();
+        self.site = site;
+        let offer = self.does(site, "user:ann", "assign_client_role", &json!({"to": "user:maria"}))["handover"].clone();
+        self.does(site, "service:billing", "report_plan", &json!({"status": "past_due"}));
+        self.pass(DAY);
+        let id = offer["id"].as_str().unwrap();
+        let digest = self.http.digest(id, "client");
+        self.does(site, "user:maria", "accept_handover", &json!({"handover": id, "explanation_digest": digest}))
     }
     pub fn agency(&mut self, id: &str, status: &str) -> Answer {
         let body = json!({"name": format!("Studio {id}"), "domain": format!("{id}.example"), "verified": true, "status": status});

@@ -121,6 +121,14 @@ fn the_rules_tell_right_answers_from_wrong_ones() {
         Known { doc: doctored(&managed(), "/frozen_until", json!("2026-12-02T00:00:00Z")), ..Known::default() };
     assert!(may(&agencies, &frozen, due, "dana", "ViewSite", false), "a freeze stops the clock");
     assert!(!may(&agencies, &frozen, due, "dana", "PublishSite", false), "and everybody's work");
+    let kept_out = Known { blocked: ["bo".to_owned()].into(), ..Known::default() };
+    for (blocked, by, expected) in [(false, "dana", true), (true, "dana", false), (true, "maria", true)] {
+        let doc = doctored(&managed(), "/return_pending", json!(null));
+        let site = if blocked { Known { doc, ..kept_out.clone() } } else { Known { doc, ..Known::default() } };
+        let body = json!({"command": "grant_role", "actor": format!("user:{by}"), "user": "user:bo", "role": "Viewer"});
+        let ground = Ground { site: &site, named: None, open: None, agencies: &agencies, now: due, blur: 0 };
+        assert_eq!(ground.applies(&body, true, None), Some(expected), "{by} lets bo in, blocked: {blocked}");
+    }
     agencies.get_mut("north").unwrap().status = "suspended".to_owned();
     assert!(!may(&agencies, &site, due - 1, "dana", "ViewSite", false));
     assert_eq!((grants("Partner", "CoOwner"), grants("Partner", "Viewer")), ((false, true), (true, false)));

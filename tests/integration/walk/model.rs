@@ -53,9 +53,13 @@ pub struct Known {
     /// The case under which the site is in custody.
     pub case: Option<String>,
     pub reclaimed_at: Option<i64>,
+    pub trashed: bool,
     pub purge_at: Option<i64>,
     pub seq: u64,
 }
+
+/// How long a site stays in the trash, in microseconds.
+const TRASH_KEEP: i64 = 30 * super::world::DAY;
 
 /// Microseconds of an instant on the wire.
 pub fn micros(time: &Value) -> Option<i64> {
@@ -119,8 +123,10 @@ impl Known {
             "ReclaimWithdrawn" => self.reclaimed_at = None,
             "TitleTransferred" => self.stayed(data),
             "SeatsChanged" => self.reseated(data),
-            "SiteTrashed" => self.purge_at = micros(&data["purge_at"]),
-            "SiteRestored" => self.purge_at = None,
+            "SiteTrashed" => (self.trashed, self.purge_at) = (true, micros(&data["purge_at"])),
+            "SiteRestored" => (self.trashed, self.purge_at) = (false, None),
+            // The client decides anew about what came back in the trash.
+            "SiteReturned" => self.purge_at = self.trashed.then_some(at + TRASH_KEEP),
             "SitePurged" => {
                 *self = Self {
                     body: std::mem::take(&mut self.body),
@@ -151,6 +157,11 @@ impl Known {
         let was_managed = before["mode"] == "partner_managed";
         let partner_left = was_managed && before["partner"] != after["partner"];
         let given_away = !was_managed && after["mode"] == "self_managed";
+        if was_managed && !partner_left && before["client"] != after["client"] {
+            // A successor sits where the client sat, and has said yes to nothing yet.
+            self.confirmations.clear();
+            self.sessions.retain(|(_, by, _)| before["client"] != *by);
+        }
         if partner_left || given_away {
             self.grants.clear();
             self.blocked.clear();

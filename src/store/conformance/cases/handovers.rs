@@ -46,6 +46,20 @@ pub(in crate::store::conformance) async fn handovers_are_kept_oldest_first<S: St
     assert!(none.items.is_empty(), "another site's handover is no place to go on from");
 }
 
+pub(in crate::store::conformance) async fn offers_of_an_account_are_counted<S: Store>(Bench { store, .. }: Bench<S>) {
+    put(&*store, Changes { sites: vec![site("bakery"), site("florist")], ..Changes::default() }).await;
+    for (name, of, offered) in [("h-1", "bakery", 1), ("h-2", "bakery", 5), ("h-3", "bakery", 6), ("h-4", "florist", 7)]
+    {
+        let handovers = vec![ended(offer(name, of, offered), HandoverStatus::Cancelled)];
+        put(&*store, Changes { handovers, ..Changes::default() }).await;
+    }
+    let Handover { initiator, to, offered_at, .. } = offer("h-1", "bakery", 1);
+    let accounts = vec![initiator.clone(), to.clone()];
+    let loaded = peek(&*store, Wanted { accounts, since: Some(offered_at), ..Wanted::default() }).await;
+    assert_eq!(loaded.traffic[&initiator].made, 3, "those after the instant");
+    assert_eq!(loaded.traffic[&to].got, 2, "many offers of one site are one to whoever gets them");
+}
+
 pub(in crate::store::conformance) async fn a_handover_alone_touches_its_site<S: Store>(
     Bench { store, seen }: Bench<S>,
 ) {

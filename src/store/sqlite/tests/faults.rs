@@ -14,9 +14,11 @@ async fn a_full_disk_loses_nothing_and_passes() {
     let folder = Folder::new();
     let store = folder.open();
     fill(&store).await;
-    let writer = store.writer.as_ref().unwrap();
+    let writer = &store;
     let limit = |pages: i64| {
-        writer.with(move |db| db.pragma_update_and_check(None, "max_page_count", pages, |row| row.get::<_, i64>(0)))
+        writer.with(move |db: &mut Connection| {
+            db.pragma_update_and_check(None, "max_page_count", pages, |row| row.get::<_, i64>(0))
+        })
     };
     limit(1).await.unwrap(); // no smaller than the file is now
     let (mut acknowledged, mut failures) = (0, 0);
@@ -63,7 +65,7 @@ async fn a_file_locked_by_another_is_unavailable_not_damaged() {
 async fn a_transaction_left_open_by_a_failed_rollback_is_ended_first() {
     let folder = Folder::new();
     let store = folder.open();
-    store.writer.as_ref().unwrap().with(|db| db.execute_batch("BEGIN; DELETE FROM staff")).await.unwrap();
+    store.with(|db: &mut Connection| db.execute_batch("BEGIN; DELETE FROM staff")).await.unwrap();
     assert_eq!(register(&store, "bakery").await.unwrap(), Revision(1));
 }
 
@@ -181,7 +183,7 @@ async fn a_queue_that_stays_full_refuses() {
 async fn an_observer_that_fails_is_not_passed_over() {
     let folder = Folder::new();
     let observer: Observer = Arc::new(|committed| assert!(committed.revision < Revision(2), "on purpose"));
-    let store = SqliteStore::open(&folder.db(), Some(observer)).unwrap();
+    let store = sqlite::open(&folder.db(), Some(observer)).unwrap();
     register(&store, "bakery").await.unwrap();
     let unknown = register(&store, "florist").await;
     assert!(matches!(&unknown, Err(StoreError::Unknown(m)) if m.contains("revision 2")), "{unknown:?}");
@@ -202,7 +204,7 @@ async fn a_killed_process_has_lost_nothing_it_answered() {
         let left = Folder::new();
         fs::copy(folder.db(), left.db()).unwrap();
         fs::copy(folder.0.path().join("mandate.db-wal"), left.0.path().join("mandate.db-wal")).unwrap();
-        let reader = SqliteStore::open_read_only(&left.db()).unwrap();
+        let reader = sqlite::open_read_only(&left.db()).unwrap();
         assert_eq!(reader.head().await.unwrap().revision, revision, "without a writer to bring the log in");
         let found = left.open();
         assert_eq!(found.head().await.unwrap().revision, revision);
@@ -217,7 +219,7 @@ async fn a_torn_log_gives_a_whole_earlier_revision() {
     fill(&store).await;
     let mut states = vec![everything(&store).await];
     // From here on only the log grows.
-    store.writer.as_ref().unwrap().with(|db| db.execute_batch("PRAGMA wal_autocheckpoint = 0")).await.unwrap();
+    store.with(|db: &mut Connection| db.execute_batch("PRAGMA wal_autocheckpoint = 0")).await.unwrap();
     for n in 0..6 {
         register(&store, &format!("site-{n}")).await.unwrap();
         states.push(everything(&store).await);

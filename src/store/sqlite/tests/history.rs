@@ -12,7 +12,7 @@ async fn after(sql: &str) -> Result<u64, (u64, String)> {
     }
     drop(store);
     folder.shell().execute_batch(sql).unwrap();
-    let reader = SqliteStore::open_read_only(&folder.db()).unwrap();
+    let reader = sqlite::open_read_only(&folder.db()).unwrap();
     match verify_audit(&reader).await {
         Ok(verified) => Ok(verified.events),
         Err(AuditFault::Broken { seq, what }) => Err((seq, what)),
@@ -131,7 +131,7 @@ async fn damage_elsewhere_is_named_too() {
         let store = folder.open();
         fill(&store).await;
         drop(store);
-        let reader = SqliteStore::open_read_only(&folder.db()).unwrap();
+        let reader = sqlite::open_read_only(&folder.db()).unwrap();
         folder.shell().execute_batch(sql).unwrap();
         let found = [
             reader.head().await.map(|_| ()),
@@ -155,7 +155,7 @@ async fn a_damaged_file_is_not_taken_for_an_empty_one() {
         *byte = 0xA5;
     }
     std::fs::write(folder.db(), bytes).unwrap();
-    let found = SqliteStore::open(&folder.db(), None).map(|_| ());
+    let found = sqlite::open(&folder.db(), None).map(|_| ());
     assert!(matches!(&found, Err(StoreError::Corrupt(_))), "{found:?}");
 }
 
@@ -167,9 +167,9 @@ async fn old_replies_are_removed_a_few_at_a_time() {
         register(&store, &format!("site-{n}")).await.unwrap();
     }
     let count = || async {
-        let writer = store.writer.as_ref().unwrap();
+        let writer = &store;
         let sql = "SELECT count(*) FROM transition";
-        writer.with(move |db| db.query_row(sql, [], |row| row.get::<_, i64>(0))).await.unwrap()
+        writer.with(move |db: &mut Connection| db.query_row(sql, [], |row| row.get::<_, i64>(0))).await.unwrap()
     };
     assert_eq!(count().await, 40);
     let day = |n: i64| Changes { at: Timestamp::from_seconds(n * 86_400), ..Changes::default() };

@@ -15,9 +15,11 @@ use serde_json::json;
 use super::*;
 use crate::{
     assignment::{Agency, AgencyStatus, MemberRole},
-    handover::{HandoverKind, HandoverStatus},
-    site::{Contributor, Engagement, Plan, Seats, Side, Tier},
-    store::{Changes, IdempotencyKey, Loaded, NewEvent, Verdict, conformance::suite},
+    handover::{Handover, HandoverKind, HandoverStatus},
+    revision::Revision,
+    site::{Contributor, Engagement, Plan, Seats, Side, Site, Tier},
+    store::{Changes, IdempotencyKey, Loaded, NewEvent, Store as _, Verdict, Wanted, conformance::suite, sqlite},
+    time::Timestamp,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -26,7 +28,7 @@ async fn sqlite_keeps_every_promise_of_the_port() {
     let count = std::sync::atomic::AtomicUsize::new(0);
     let failures = suite(async |observer| {
         let n = count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        SqliteStore::open(&folder.path().join(format!("{n}.db")), Some(observer)).unwrap()
+        sqlite::open(&folder.path().join(format!("{n}.db")), Some(observer)).unwrap()
     })
     .await;
     assert!(failures.is_empty(), "{failures:#?}");
@@ -42,8 +44,8 @@ impl Folder {
     fn db(&self) -> PathBuf {
         self.0.path().join("mandate.db")
     }
-    fn open(&self) -> SqliteStore {
-        SqliteStore::open(&self.db(), None).unwrap()
+    fn open(&self) -> SqlStore {
+        sqlite::open(&self.db(), None).unwrap()
     }
     /// The closed file, as somebody with a SQLite shell has it: no check, no trigger, no foreign key in the way.
     fn shell(&self) -> Connection {
@@ -88,13 +90,13 @@ fn event(site: &str) -> NewEvent {
     }
 }
 
-async fn commit(store: &SqliteStore, wanted: Wanted, changes: Changes) -> Result<Revision, StoreError> {
+async fn commit(store: &SqlStore, wanted: Wanted, changes: Changes) -> Result<Revision, StoreError> {
     let decide = Box::new(move |loaded: &Loaded| Verdict::Commit(Box::new(changes), loaded.head.revision.next()));
     store.change(wanted, decide).await
 }
 
 /// Registers a site, with an event and a reply.
-async fn register(store: &SqliteStore, name: &str) -> Result<Revision, StoreError> {
+async fn register(store: &SqlStore, name: &str) -> Result<Revision, StoreError> {
     let key = IdempotencyKey { caller: "cms".into(), path: "/v1/sites".into(), key: name.into() };
     let changes = Changes {
         sites: vec![site(name)],
@@ -106,7 +108,7 @@ async fn register(store: &SqliteStore, name: &str) -> Result<Revision, StoreErro
 }
 
 /// Agencies, a handover, several sites and events: something in every table that matters.
-async fn fill(store: &SqliteStore) {
+async fn fill(store: &SqlStore) {
     let agency = Agency {
         id: id("studio-north"),
         name: "Studio North".into(),
@@ -159,7 +161,7 @@ async fn fill(store: &SqliteStore) {
 }
 
 /// Everything a reader sees, as text.
-async fn everything(store: &SqliteStore) -> String {
+async fn everything(store: &SqlStore) -> String {
     let mut sites = Vec::new();
     for name in store.sites(None, 1000).await.unwrap().items {
         sites.push((store.site(&name).await.unwrap(), store.handovers(&name, None, 100).await.unwrap()));

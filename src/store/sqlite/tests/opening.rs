@@ -4,7 +4,7 @@ use std::fs;
 
 use super::*;
 
-fn refused(found: Result<SqliteStore, StoreError>) -> String {
+fn refused(found: Result<SqlStore, StoreError>) -> String {
     found.expect_err("it was opened").to_string()
 }
 
@@ -13,7 +13,7 @@ async fn a_second_writing_process_is_refused_until_the_first_ends() {
     let folder = Folder::new();
     let store = folder.open();
     register(&store, "bakery").await.unwrap();
-    let message = refused(SqliteStore::open(&folder.db(), None));
+    let message = refused(sqlite::open(&folder.db(), None));
     for part in ["mandate.db`: it is in use", "mandate.db.lock", &format!("process {}", std::process::id()), "stop it"]
     {
         assert!(message.contains(part), "{part}: {message}");
@@ -23,7 +23,7 @@ async fn a_second_writing_process_is_refused_until_the_first_ends() {
     {
         let link = folder.0.path().join("link.db");
         std::os::unix::fs::symlink(folder.db(), &link).unwrap();
-        assert!(refused(SqliteStore::open(&link, None)).contains("is in use"));
+        assert!(refused(sqlite::open(&link, None)).contains("is in use"));
     }
     drop(store);
     assert_eq!(folder.open().head().await.unwrap().revision, Revision(1));
@@ -34,7 +34,7 @@ async fn reading_works_beside_a_writer_and_writes_nothing() {
     let folder = Folder::new();
     let writer = folder.open();
     fill(&writer).await;
-    let reader = SqliteStore::open_read_only(&folder.db()).unwrap();
+    let reader = sqlite::open_read_only(&folder.db()).unwrap();
     assert_eq!(everything(&reader).await, everything(&writer).await);
     register(&writer, "zoo").await.unwrap();
     assert_eq!(everything(&reader).await, everything(&writer).await, "a reader sees the next commit");
@@ -60,14 +60,14 @@ async fn what_was_committed_is_there_after_reopening() {
     let next = store.head().await.unwrap().revision.next();
     assert_eq!(register(&store, "zoo").await.unwrap(), next);
     drop(store);
-    let reader = SqliteStore::open_read_only(&folder.db()).unwrap();
+    let reader = sqlite::open_read_only(&folder.db()).unwrap();
     assert_eq!(reader.head().await.unwrap().revision, next);
 }
 
 #[tokio::test]
 async fn a_missing_folder_is_made() {
     let folder = Folder::new();
-    let store = SqliteStore::open(&folder.0.path().join("deep/er/mandate.db"), None).unwrap();
+    let store = sqlite::open(&folder.0.path().join("deep/er/mandate.db"), None).unwrap();
     register(&store, "bakery").await.unwrap();
 }
 
@@ -76,16 +76,16 @@ fn places_that_cannot_be_written_are_named() {
     let folder = Folder::new();
     let file = folder.0.path().join("file");
     fs::write(&file, "x").unwrap();
-    let message = refused(SqliteStore::open(&file.join("mandate.db"), None));
+    let message = refused(sqlite::open(&file.join("mandate.db"), None));
     assert!(message.contains("the folder") && message.contains("cannot be made"), "{message}");
 
     let directory = folder.0.path().join("directory.db");
     fs::create_dir(&directory).unwrap();
-    let message = refused(SqliteStore::open(&directory, None));
+    let message = refused(sqlite::open(&directory, None));
     assert!(message.contains("directory.db`") && message.contains("cannot be opened"), "{message}");
 
     fs::create_dir(folder.0.path().join("locked.db.lock")).unwrap();
-    let message = refused(SqliteStore::open(&folder.0.path().join("locked.db"), None));
+    let message = refused(sqlite::open(&folder.0.path().join("locked.db"), None));
     assert!(message.contains("the lock file") && message.contains("can be written"), "{message}");
 }
 
@@ -97,7 +97,7 @@ fn a_folder_without_permission_is_named() {
     fs::set_permissions(folder.0.path(), fs::Permissions::from_mode(0o555)).unwrap();
     // The superuser may write anywhere.
     if fs::write(folder.0.path().join("probe"), "").is_err() {
-        let message = refused(SqliteStore::open(&folder.db(), None));
+        let message = refused(sqlite::open(&folder.db(), None));
         assert!(message.contains("mandate.db.lock`") && message.contains("can be written"), "{message}");
     }
     fs::set_permissions(folder.0.path(), fs::Permissions::from_mode(0o755)).unwrap();
@@ -106,8 +106,8 @@ fn a_folder_without_permission_is_named() {
 #[test]
 fn only_what_is_there_is_opened_to_read() {
     let folder = Folder::new();
-    assert!(refused(SqliteStore::open_read_only(&folder.db())).contains("cannot be read"));
-    assert!(refused(SqliteStore::open_read_only(folder.0.path())).contains("is not a file"));
+    assert!(refused(sqlite::open_read_only(&folder.db())).contains("cannot be read"));
+    assert!(refused(sqlite::open_read_only(folder.0.path())).contains("is not a file"));
     assert!(!folder.db().exists(), "reading makes no file");
 }
 
@@ -117,7 +117,7 @@ fn a_newer_schema_is_refused_with_what_to_do() {
     drop(folder.open());
     let insert = "INSERT INTO refinery_schema_history VALUES (99, 'future', '2030-01-01T00:00:00Z', '1')";
     folder.shell().execute_batch(insert).unwrap();
-    for found in [SqliteStore::open(&folder.db(), None), SqliteStore::open_read_only(&folder.db())] {
+    for found in [sqlite::open(&folder.db(), None), sqlite::open_read_only(&folder.db())] {
         assert!(matches!(found, Err(StoreError::Corrupt(_))));
         let message = refused(found);
         assert!(message.contains("newer version of mandate (its schema is 99"), "{message}");
@@ -130,7 +130,7 @@ fn an_older_schema_is_not_read_in_place() {
     let folder = Folder::new();
     drop(folder.open());
     folder.shell().execute_batch("DELETE FROM refinery_schema_history").unwrap();
-    let message = refused(SqliteStore::open_read_only(&folder.db()));
+    let message = refused(sqlite::open_read_only(&folder.db()));
     assert!(message.contains("older schema 0") && message.contains("mandate serve"), "{message}");
 }
 
@@ -139,7 +139,7 @@ fn a_migration_that_was_edited_is_refused() {
     let folder = Folder::new();
     drop(folder.open());
     folder.shell().execute_batch("UPDATE refinery_schema_history SET checksum = '1'").unwrap();
-    let message = refused(SqliteStore::open(&folder.db(), None));
+    let message = refused(sqlite::open(&folder.db(), None));
     assert!(message.contains("is not that of this version"), "{message}");
 }
 
@@ -157,12 +157,12 @@ fn a_crash_before_the_first_migration_is_no_obstacle() {
 fn other_files_are_refused_and_left_alone() {
     let folder = Folder::new();
     Connection::open(folder.db()).unwrap().execute_batch("CREATE TABLE shopping (item TEXT)").unwrap();
-    for found in [SqliteStore::open(&folder.db(), None), SqliteStore::open_read_only(&folder.db())] {
+    for found in [sqlite::open(&folder.db(), None), sqlite::open_read_only(&folder.db())] {
         assert!(refused(found).contains("but not one of mandate's"));
     }
     let text = folder.0.path().join("letter.txt");
     fs::write(&text, "Dear Maria,\n".repeat(100)).unwrap();
-    for found in [SqliteStore::open(&text, None), SqliteStore::open_read_only(&text)] {
+    for found in [sqlite::open(&text, None), sqlite::open_read_only(&text)] {
         assert!(matches!(found, Err(StoreError::Corrupt(_))));
         let message = refused(found);
         assert!(message.contains("letter.txt`") && message.contains("not a database"), "{message}");
@@ -175,8 +175,12 @@ async fn the_file_is_used_as_promised() {
     let folder = Folder::new();
     let store = folder.open();
     let ask = async |name: &'static str| {
-        let writer = store.writer.as_ref().unwrap();
-        writer.with(move |db| db.pragma_query_value::<rusqlite::types::Value, _>(None, name, |row| row.get(0))).await
+        let writer = &store;
+        writer
+            .with(move |db: &mut Connection| {
+                db.pragma_query_value::<rusqlite::types::Value, _>(None, name, |row| row.get(0))
+            })
+            .await
     };
     let expected =
         [("synchronous", 2_i64), ("foreign_keys", 1), ("trusted_schema", 0), ("mmap_size", 0), ("busy_timeout", 2000)];

@@ -5,13 +5,12 @@
 
 use std::collections::BTreeSet;
 
-use rusqlite::{Connection, Row, params};
 use serde_json::Value;
 
 use super::{
-    error::contradiction,
-    read::one_more,
-    rows::{Fields, corrupt, int},
+    db::{Db, Param, Row, params},
+    fields::{Fields, contradiction, corrupt, int},
+    readers::one_more,
 };
 use crate::{
     ids::SiteId,
@@ -24,43 +23,39 @@ use crate::{
 const CHANGED: &str = "Changed";
 
 /// The head.
-pub(super) fn head(db: &Connection) -> Result<Head, StoreError> {
-    db.prepare_cached("SELECT * FROM head")?.query_row([], |row| {
+pub(in crate::store) fn head(db: &dyn Db) -> Result<Head, StoreError> {
+    let head = db.one("SELECT * FROM head", params![], |row| {
         let f = Fields { table: "head", key: "1", row };
-        let head = || {
-            Ok(Head {
-                epoch: f.text("epoch")?.to_owned(),
-                revision: f.revision("revision")?,
-                chain: f.text("chain")?.to_owned(),
-                at: f.time("at")?,
-            })
-        };
-        Ok(head())
-    })?
+        Ok(Head {
+            epoch: f.text("epoch")?.to_owned(),
+            revision: f.revision("revision")?,
+            chain: f.text("chain")?.to_owned(),
+            at: f.time("at")?,
+        })
+    })?;
+    head.ok_or_else(|| corrupt("head", "1", "there is no such row"))
 }
 
 /// Moves the head on: the last statement before COMMIT.
-pub(super) fn advance(db: &Connection, head: &Head) -> Result<(), StoreError> {
-    let updated = db
-        .prepare_cached("UPDATE head SET revision = ?1, chain = ?2, at = ?3 WHERE revision = ?1 - 1")?
-        .execute(params![int(head.revision.0)?, head.chain, head.at.as_micros()])?;
+pub(super) fn advance(db: &dyn Db, head: &Head) -> Result<(), StoreError> {
+    let sql = "UPDATE head SET revision = ?1, chain = ?2, at = ?3 WHERE revision = ?1 - 1";
+    let updated = db.execute(sql, params![int(head.revision.0)?, &head.chain, head.at])?;
     if updated == 1 { Ok(()) } else { Err(corrupt("head", "1", "the revision moved inside a transaction")) }
 }
 
 /// Writes the events behind the head's chain, which moves on to the last one's hash; returns each one's key and place.
 pub(super) fn append(
-    db: &Connection,
+    db: &dyn Db,
     head: &mut Head,
     events: Vec<NewEvent>,
     touched: &BTreeSet<String>,
 ) -> Result<Vec<(Option<String>, u64)>, StoreError> {
-    let mut seq: u64 = db
-        .prepare_cached("SELECT coalesce(max(seq), 0) AS seq FROM audit")?
-        .query_row([], |row| Ok(Fields { table: "audit", key: "the last event", row }.count("seq")))??;
-    let mut insert = db.prepare_cached(
-        "INSERT INTO audit (seq, revision, at, site, kind, actor, via, data, hash, evidence)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
-    )?;
+    let last = db.one("SELECT coalesce(max(seq), 0) AS seq FROM audit", params![], |row| {
+        Fields { table: "audit", key: "the last event", row }.count("seq")
+    })?;
+    let mut seq = last.unwrap_or_default();
+    let insert = "INSERT INTO audit (seq, revision, at, site, kind, actor, via, data, hash, evidence)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
     let mut placed = Vec::with_capacity(events.len());
     for new in events {
         seq = seq.saturating_add(1);
@@ -82,18 +77,19 @@ pub(super) fn append(
             hash: String::new(),
         };
         event.hash = link(&head.chain, &event).map_err(contradiction)?;
-        insert.execute(params![
+        let row = params![
             int(seq)?,
             int(event.revision.0)?,
-            event.at.as_micros(),
+            event.at,
             event.site.as_ref().map(SiteId::as_str),
-            event.kind,
+            &event.kind,
             event.actor.as_ref().map(ToString::to_string),
-            event.via,
-            data,
-            event.hash,
-            evidence,
-        ])?;
+            event.via.as_ref(),
+            &data,
+            &event.hash,
+            evidence.as_ref(),
+        ];
+        db.execute(insert, row)?;
         head.chain = event.hash;
         placed.push((key, seq));
     }
@@ -114,24 +110,24 @@ fn key_of(event: &NewEvent, touched: &BTreeSet<String>) -> Option<String> {
 
 /// Writes the change rows of one revision: the events' and those of keys without one.
 pub(super) fn publish(
-    db: &Connection,
+    db: &dyn Db,
     head: &Head,
     placed: Vec<(Option<String>, u64)>,
     touched: &BTreeSet<String>,
 ) -> Result<(), StoreError> {
     let revision = int(head.revision.0)?;
     let mut told: BTreeSet<String> = BTreeSet::new();
-    let mut insert = db.prepare_cached("INSERT INTO change (revision, n, key, at, seq) VALUES (?1, ?2, ?3, ?4, ?5)")?;
+    let insert = "INSERT INTO change (revision, n, key, at, seq) VALUES (?1, ?2, ?3, ?4, ?5)";
     let mut n = 0_i64;
     for (key, seq) in placed {
         if let Some(key) = key {
-            insert.execute(params![revision, n, key, head.at.as_micros(), int(seq)?])?;
+            db.execute(insert, params![revision, n, &key, head.at, int(seq)?])?;
             told.insert(key);
             n += 1;
         }
     }
     for key in touched.difference(&told) {
-        insert.execute(params![revision, n, key, head.at.as_micros(), None::<i64>])?;
+        db.execute(insert, params![revision, n, key, head.at, None::<i64>])?;
         n += 1;
     }
     Ok(())
@@ -139,32 +135,27 @@ pub(super) fn publish(
 
 /// Audit events in order, of one site or of all, after a position.
 pub(super) fn audit_page(
-    db: &Connection,
+    db: &dyn Db,
     site: Option<&SiteId>,
     after: u64,
     limit: usize,
 ) -> Result<Page<AuditEvent>, StoreError> {
-    let sql = match site {
-        Some(_) => "SELECT * FROM audit WHERE seq > ?2 AND site = ?1 ORDER BY seq LIMIT ?3",
-        None => "SELECT * FROM audit WHERE seq > ?2 AND ?1 IS NULL ORDER BY seq LIMIT ?3",
-    };
     let after = i64::try_from(after).unwrap_or(i64::MAX);
-    let mut statement = db.prepare_cached(sql)?;
-    let mut rows = statement.query(params![site.map(SiteId::as_str), after, one_more(limit)])?;
-    let mut items = Vec::new();
-    while let Some(row) = rows.next()? {
-        // The row that only says whether more follow is the next page's to read.
-        if items.len() == limit.max(1) {
-            return Ok(Page { items, more: true });
-        }
-        items.push(event_of(row)?);
-    }
-    Ok(Page { items, more: false })
+    let rows = if let Some(site) = site {
+        let sql = "SELECT * FROM audit WHERE seq > ?2 AND site = ?1 ORDER BY seq LIMIT ?3";
+        db.query(sql, params![site.as_str(), after, one_more(limit)])?
+    } else {
+        db.query("SELECT * FROM audit WHERE seq > ?1 ORDER BY seq LIMIT ?2", params![after, one_more(limit)])?
+    };
+    let most = limit.max(1);
+    // The row that only says whether more follow is the next page's to understand.
+    let items = rows.iter().take(most).map(event_of).collect::<Result<_, _>>()?;
+    Ok(Page { items, more: rows.len() > most })
 }
 
 /// An event from its row.
-pub(super) fn event_of(row: &Row<'_>) -> Result<AuditEvent, StoreError> {
-    let key = row.get::<_, i64>("seq")?.to_string();
+pub(super) fn event_of(row: &Row) -> Result<AuditEvent, StoreError> {
+    let key = Fields { table: "audit", key: "", row }.count("seq")?.to_string();
     let f = Fields { table: "audit", key: &key, row };
     Ok(AuditEvent {
         seq: f.count("seq")?,
@@ -184,7 +175,7 @@ const CHANGES: &str = "SELECT change.revision, change.key, change.at, audit.seq,
      FROM change LEFT JOIN audit ON audit.seq = change.seq";
 
 /// Changes of whole revisions after one: at most `limit`, unless the first revision alone has more.
-pub(super) fn change_page(db: &Connection, after: Revision, limit: usize) -> Result<Page<Change>, StoreError> {
+pub(super) fn change_page(db: &dyn Db, after: Revision, limit: usize) -> Result<Page<Change>, StoreError> {
     let after = i64::try_from(after.0).unwrap_or(i64::MAX);
     let mut items = changes(
         db,
@@ -201,24 +192,16 @@ pub(super) fn change_page(db: &Connection, after: Revision, limit: usize) -> Res
     }
     let whole = int(split.0)?;
     let items = changes(db, &format!("{CHANGES} WHERE change.revision = ?1 ORDER BY change.n"), params![whole])?;
-    let more = db
-        .prepare_cached("SELECT EXISTS (SELECT 1 FROM change WHERE revision > ?1)")?
-        .query_row([whole], |row| row.get(0))?;
-    Ok(Page { items, more })
+    let more = db.integer("SELECT EXISTS (SELECT 1 FROM change WHERE revision > ?1)", params![whole])?;
+    Ok(Page { items, more: more == Some(1) })
 }
 
-fn changes(db: &Connection, sql: &str, params: impl rusqlite::Params) -> Result<Vec<Change>, StoreError> {
-    let mut statement = db.prepare_cached(sql)?;
-    let mut rows = statement.query(params)?;
-    let mut items = Vec::new();
-    while let Some(row) = rows.next()? {
-        items.push(change_of(row)?);
-    }
-    Ok(items)
+fn changes(db: &dyn Db, sql: &str, params: &[Param<'_>]) -> Result<Vec<Change>, StoreError> {
+    db.all(sql, params, change_of)
 }
 
-fn change_of(row: &Row<'_>) -> Result<Change, StoreError> {
-    let name = row.get::<_, i64>("revision")?.to_string();
+fn change_of(row: &Row) -> Result<Change, StoreError> {
+    let name = Fields { table: "change", key: "", row }.count("revision")?.to_string();
     let f = Fields { table: "change", key: &name, row };
     let key = f.text("key")?;
     let site = key.strip_prefix("site:").map(str::parse).transpose().map_err(|e| f.bad(e))?;

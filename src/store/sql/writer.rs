@@ -12,10 +12,12 @@ use std::{
     time::Duration,
 };
 
-use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{change, file::Lock};
+use super::{
+    change,
+    db::{Connection, Db, Ending},
+};
 use crate::store::{Decide, Observer, StoreError, Wanted};
 
 /// How many changes wait at most.
@@ -26,13 +28,12 @@ const QUEUE_WAIT: Duration = Duration::from_secs(2);
 
 type Job = Box<dyn FnOnce(&mut Desk) + Send>;
 
-/// What the thread works with. The connection is closed before the lock is let go.
+/// What the thread works with.
 struct Desk {
-    connection: Connection,
+    connection: Box<dyn Connection>,
     observer: Option<Observer>,
     /// The observer did not survive a commit: copies in memory are behind, so no further change is taken.
     blind: bool,
-    _lock: Lock,
 }
 
 /// The writing thread, seen from outside.
@@ -42,9 +43,9 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub fn start(connection: Connection, lock: Lock, observer: Option<Observer>) -> Result<Self, StoreError> {
+    pub fn start(connection: Box<dyn Connection>, observer: Option<Observer>) -> Result<Self, StoreError> {
         let (queue, mut jobs) = mpsc::channel::<Job>(QUEUE);
-        let mut desk = Desk { connection, observer, blind: false, _lock: lock };
+        let mut desk = Desk { connection, observer, blind: false };
         let thread = thread::Builder::new()
             .name("store-writer".into())
             .spawn(move || {
@@ -68,21 +69,23 @@ impl Writer {
     /// Writes notes that are no change: they move no revision and nobody is told. All of them or none.
     pub async fn note<T: Send + 'static>(
         &self,
-        write: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+        write: impl FnOnce(&dyn Db) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         self.job(|desk| {
-            let transaction = desk.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let answer = write(&transaction)?;
-            transaction.commit()?;
-            Ok(answer)
+            let (mut write, mut answer) = (Some(write), None);
+            desk.connection.write(&mut |db| {
+                answer = write.take().map(|write| write(db)).transpose()?;
+                Ok(Ending::Notes)
+            })?;
+            answer.ok_or_else(not_run)
         })
         .await?
     }
 
     /// Runs something on the writing connection, for tests that break something.
     #[cfg(test)]
-    pub async fn with<T: Send + 'static>(&self, run: impl FnOnce(&Connection) -> T + Send + 'static) -> T {
-        self.job(|desk| run(&desk.connection)).await.unwrap()
+    pub async fn with<C: 'static, T: Send + 'static>(&self, run: impl FnOnce(&mut C) -> T + Send + 'static) -> T {
+        self.job(|desk| run(desk.connection.raw().downcast_mut().unwrap())).await.unwrap()
     }
 
     /// Runs something on the writing thread, between two changes.
@@ -121,7 +124,14 @@ impl Desk {
                 "an earlier commit could not be told to the running service; restart it".into(),
             ));
         }
-        let (answer, committed) = change::run(&mut self.connection, wanted, decide)?;
+        let (mut decide, mut done) = (Some(decide), None);
+        self.connection.write(&mut |db| {
+            let Some(decide) = decide.take() else { return Err(not_run()) };
+            let (answer, committed, ending) = change::run(db, wanted, decide)?;
+            done = Some((answer, committed));
+            Ok(ending)
+        })?;
+        let (answer, committed) = done.ok_or_else(not_run)?;
         if let (Some(observer), Some(committed)) = (&self.observer, &committed)
             && catch_unwind(AssertUnwindSafe(|| observer(committed))).is_err()
         {
@@ -133,4 +143,9 @@ impl Desk {
         }
         Ok(answer)
     }
+}
+
+/// A transaction that did not call what it was given.
+fn not_run() -> StoreError {
+    StoreError::Unavailable("the change was not run".into())
 }

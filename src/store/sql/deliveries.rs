@@ -1,14 +1,14 @@
 //! Cursors, lanes and dead letters as rows, written by notes that are no change of the service.
 //!
-//! A note moves no revision and adds no audit event; it goes through the writing thread, so that SQLite has one writer,
+//! A note moves no revision and adds no audit event; it goes through the writing thread, so that there is one writer,
 //! and is made for many deliveries at once, so that changes do not wait for it.
 
-use rusqlite::{Connection, OptionalExtension as _, Row, params};
-
 use super::{
-    SqliteStore, log,
-    read::{cut, one_more},
-    rows::{Fields, int, wire},
+    SqlStore,
+    db::{Db, Row, params},
+    fields::{Fields, contradiction, int, wire},
+    log,
+    readers::{cut, one_more},
 };
 use crate::{
     ids::SiteId,
@@ -22,10 +22,10 @@ use crate::{
     time::Timestamp,
 };
 
-impl SqliteStore {
+impl SqlStore {
     async fn note<T: Send + 'static>(
         &self,
-        write: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+        write: impl FnOnce(&dyn Db) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         match &self.writer {
             Some(writer) => writer.note(write).await,
@@ -39,13 +39,11 @@ impl SqliteStore {
     /// As every write of the store.
     pub async fn name_sinks(&self, sinks: Vec<(String, SinkKind)>) -> Result<(), StoreError> {
         self.note(move |db| {
-            db.execute("UPDATE sink SET active = 0", [])?;
+            db.execute("UPDATE sink SET active = 0", params![])?;
+            let sql = "INSERT INTO sink (name, kind, active, cursor) VALUES (?1, ?2, 1, 0)
+                     ON CONFLICT (name) DO UPDATE SET kind = excluded.kind, active = 1";
             for (name, kind) in sinks {
-                db.execute(
-                    "INSERT INTO sink (name, kind, active, cursor) VALUES (?1, ?2, 1, 0)
-                     ON CONFLICT (name) DO UPDATE SET kind = excluded.kind, active = 1",
-                    params![name, wire(kind)?],
-                )?;
+                db.execute(sql, params![name, wire(kind)?])?;
             }
             Ok(())
         })
@@ -104,14 +102,8 @@ impl SqliteStore {
             .read(move |db| {
                 let sql = format!("{LETTERS} WHERE d.id > ?1 AND d.state <> 'delivered' ORDER BY d.id LIMIT ?2");
                 let epoch = log::head(db)?.epoch;
-                let mut statement = db.prepare_cached(&sql)?;
                 let after = i64::try_from(after).unwrap_or(i64::MAX);
-                let mut rows = statement.query(params![after, one_more(limit)])?;
-                let mut items = Vec::new();
-                while let Some(row) = rows.next()? {
-                    items.push(letter_of(row, &epoch)?);
-                }
-                Ok(cut(items, limit))
+                Ok(cut(db.all(&sql, params![after, one_more(limit)], |row| letter_of(row, &epoch))?, limit))
             })
             .await
     }
@@ -123,14 +115,11 @@ impl SqliteStore {
     pub async fn retry_letter(&self, id: u64, now: Timestamp) -> Result<Option<DeadLetter>, StoreError> {
         self.note(move |db| {
             let Ok(id) = i64::try_from(id) else { return Ok(None) };
-            db.execute(
-                "UPDATE dead_letter SET state = 'queued', attempts = 0, due = ?2 WHERE id = ?1 AND state = 'dead'",
-                params![id, now.as_micros()],
-            )?;
+            let sql =
+                "UPDATE dead_letter SET state = 'queued', attempts = 0, due = ?2 WHERE id = ?1 AND state = 'dead'";
+            db.execute(sql, params![id, now])?;
             let epoch = log::head(db)?.epoch;
-            db.query_row(&format!("{LETTERS} WHERE d.id = ?1"), [id], |row| Ok(letter_of(row, &epoch)))
-                .optional()?
-                .transpose()
+            db.one(&format!("{LETTERS} WHERE d.id = ?1"), params![id], |row| letter_of(row, &epoch))
         })
         .await
     }
@@ -145,112 +134,89 @@ fn attempts(f: &Fields<'_>) -> Result<u32, StoreError> {
     Ok(u32::try_from(f.count("attempts")?).unwrap_or(u32::MAX))
 }
 
-fn standing(db: &Connection, sink: &str) -> Result<Standing, StoreError> {
-    let cursor = db
-        .prepare_cached("SELECT cursor FROM sink WHERE name = ?1")?
-        .query_row([sink], |row| Ok(Fields { table: "sink", key: sink, row }.count("cursor")))
-        .optional()?
-        .transpose()?;
-    let mut statement = db.prepare_cached("SELECT * FROM lane WHERE sink = ?1 ORDER BY seq")?;
-    let mut rows = statement.query([sink])?;
-    let mut lanes = Vec::new();
-    while let Some(row) = rows.next()? {
+fn standing(db: &dyn Db, sink: &str) -> Result<Standing, StoreError> {
+    let cursor = db.one("SELECT cursor FROM sink WHERE name = ?1", params![sink], |row| {
+        Fields { table: "sink", key: sink, row }.count("cursor")
+    })?;
+    let lanes = db.all("SELECT * FROM lane WHERE sink = ?1 ORDER BY seq", params![sink], |row| {
         let f = Fields { table: "lane", key: sink, row };
         let key = if f.text("site")?.is_empty() { None } else { Some(f.parse("site")?) };
-        lanes.push(LaneRow { key, seq: f.count("seq")?, attempts: attempts(&f)?, due: f.time("due")? });
-    }
+        Ok(LaneRow { key, seq: f.count("seq")?, attempts: attempts(&f)?, due: f.time("due")? })
+    })?;
     Ok(Standing { cursor: cursor.unwrap_or(0), lanes })
 }
 
-fn event_of_lane(db: &Connection, key: &LaneKey, from: u64, to: u64) -> Result<Option<AuditEvent>, StoreError> {
+fn event_of_lane(db: &dyn Db, key: &LaneKey, from: u64, to: u64) -> Result<Option<AuditEvent>, StoreError> {
     let sql = match key {
         Some(_) => "SELECT * FROM audit WHERE site = ?1 AND seq BETWEEN ?2 AND ?3 ORDER BY seq LIMIT 1",
         None => "SELECT * FROM audit WHERE site IS NULL AND ?1 = '' AND seq BETWEEN ?2 AND ?3 ORDER BY seq LIMIT 1",
     };
-    db.prepare_cached(sql)?
-        .query_row(params![site_column(key), int(from)?, int(to)?], |row| Ok(log::event_of(row)))
-        .optional()?
-        .transpose()
+    db.one(sql, params![site_column(key), int(from)?, int(to)?], log::event_of)
 }
 
-fn queued(db: &Connection, sink: &str, limit: usize) -> Result<Vec<QueuedLetter>, StoreError> {
-    let mut statement =
-        db.prepare_cached("SELECT * FROM dead_letter WHERE sink = ?1 AND state = 'queued' ORDER BY due, seq LIMIT ?2")?;
-    let mut rows = statement.query(params![sink, i64::try_from(limit).unwrap_or(i64::MAX)])?;
-    let mut letters = Vec::new();
-    while let Some(row) = rows.next()? {
+fn queued(db: &dyn Db, sink: &str, limit: usize) -> Result<Vec<QueuedLetter>, StoreError> {
+    let sql = "SELECT * FROM dead_letter WHERE sink = ?1 AND state = 'queued' ORDER BY due, seq LIMIT ?2";
+    db.all(sql, params![sink, i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
         let f = Fields { table: "dead_letter", key: sink, row };
-        letters.push(QueuedLetter { seq: f.count("seq")?, attempts: attempts(&f)?, due: f.time("due")? });
-    }
-    Ok(letters)
+        Ok(QueuedLetter { seq: f.count("seq")?, attempts: attempts(&f)?, due: f.time("due")? })
+    })
 }
 
-fn save(db: &Connection, note: &Note) -> Result<(), StoreError> {
-    let moved = db
-        .prepare_cached(
-            "UPDATE sink SET cursor = ?2, succeeded_at = coalesce(?3, succeeded_at),
-                 failed_at = coalesce(?4, failed_at), failure = coalesce(?5, failure) WHERE name = ?1",
-        )?
-        .execute(params![
-            note.sink,
-            int(note.cursor)?,
-            note.succeeded_at.map(Timestamp::as_micros),
-            note.failed.map(|(at, _)| at.as_micros()),
-            note.failed.map(|(_, kind)| kind),
-        ])?;
-    if moved != 1 {
-        return Err(super::error::contradiction(format_args!("there is no sink `{}`", note.sink)));
+fn save(db: &dyn Db, note: &Note) -> Result<(), StoreError> {
+    let sql = "UPDATE sink SET cursor = ?2, succeeded_at = coalesce(?3, succeeded_at),
+                 failed_at = coalesce(?4, failed_at), failure = coalesce(?5, failure) WHERE name = ?1";
+    let row = params![
+        &note.sink,
+        int(note.cursor)?,
+        note.succeeded_at,
+        note.failed.map(|(at, _)| at),
+        note.failed.map(|(_, kind)| kind),
+    ];
+    if db.execute(sql, row)? != 1 {
+        return Err(contradiction(format_args!("there is no sink `{}`", note.sink)));
     }
-    let mut remove = db.prepare_cached("DELETE FROM lane WHERE sink = ?1 AND site = ?2")?;
     for key in &note.level {
-        remove.execute(params![note.sink, site_column(key)])?;
+        db.execute("DELETE FROM lane WHERE sink = ?1 AND site = ?2", params![&note.sink, site_column(key)])?;
     }
-    let mut put = db.prepare_cached(
-        "INSERT INTO lane (sink, site, seq, attempts, due) VALUES (?1, ?2, ?3, ?4, ?5)
-         ON CONFLICT (sink, site) DO UPDATE
-         SET seq = excluded.seq, attempts = excluded.attempts, due = excluded.due",
-    )?;
     for lane in &note.lanes {
-        let key = site_column(&lane.key);
-        put.execute(params![note.sink, key, int(lane.seq)?, lane.attempts, lane.due.as_micros()])?;
+        let row = vec![
+            ("sink", (&note.sink).into()),
+            ("site", site_column(&lane.key).into()),
+            ("seq", int(lane.seq)?.into()),
+            ("attempts", lane.attempts.into()),
+            ("due", lane.due.into()),
+        ];
+        db.put("lane", &["sink", "site"], row, None)?;
     }
     note.letters.iter().try_for_each(|letter| save_letter(db, &note.sink, letter))
 }
 
-fn save_letter(db: &Connection, sink: &str, note: &LetterNote) -> Result<(), StoreError> {
+fn save_letter(db: &dyn Db, sink: &str, note: &LetterNote) -> Result<(), StoreError> {
     match note {
-        LetterNote::Dead { seq, attempts, failed, at } => db
-            .prepare_cached(
-                "INSERT INTO dead_letter (sink, seq, state, attempts, due, failure, status, at)
+        LetterNote::Dead { seq, attempts, failed, at } => db.execute(
+            "INSERT INTO dead_letter (sink, seq, state, attempts, due, failure, status, at)
                  VALUES (?1, ?2, 'dead', ?3, ?6, ?4, ?5, ?6)
                  ON CONFLICT (sink, seq) DO UPDATE SET state = 'dead', attempts = excluded.attempts,
                      failure = excluded.failure, status = excluded.status, at = excluded.at",
-            )?
-            .execute(params![sink, int(*seq)?, attempts, failed.kind, failed.status, at.as_micros()])?,
-        LetterNote::Waiting { letter, failed } => db
-            .prepare_cached(
-                "UPDATE dead_letter SET attempts = ?3, due = ?4, failure = ?5, status = ?6
+            params![sink, int(*seq)?, *attempts, failed.kind, failed.status, *at],
+        )?,
+        LetterNote::Waiting { letter, failed } => db.execute(
+            "UPDATE dead_letter SET attempts = ?3, due = ?4, failure = ?5, status = ?6
                  WHERE sink = ?1 AND seq = ?2 AND state = 'queued'",
-            )?
-            .execute(params![
-                sink,
-                int(letter.seq)?,
-                letter.attempts,
-                letter.due.as_micros(),
-                failed.kind,
-                failed.status
-            ])?,
-        LetterNote::Delivered(seq) => db
-            .prepare_cached("UPDATE dead_letter SET state = 'delivered' WHERE sink = ?1 AND seq = ?2")?
-            .execute(params![sink, int(*seq)?])?,
+            params![sink, int(letter.seq)?, letter.attempts, letter.due, failed.kind, failed.status],
+        )?,
+        LetterNote::Delivered(seq) => db.execute(
+            "UPDATE dead_letter SET state = 'delivered' WHERE sink = ?1 AND seq = ?2",
+            params![sink, int(*seq)?],
+        )?,
     };
     Ok(())
 }
 
 const LETTERS: &str = "SELECT d.*, audit.site, audit.kind FROM dead_letter AS d JOIN audit ON audit.seq = d.seq";
 
-fn letter_of(row: &Row<'_>, epoch: &str) -> Result<DeadLetter, StoreError> {
-    let key = row.get::<_, i64>("id")?.to_string();
+fn letter_of(row: &Row, epoch: &str) -> Result<DeadLetter, StoreError> {
+    let key = Fields { table: "dead_letter", key: "", row }.count("id")?.to_string();
     let f = Fields { table: "dead_letter", key: &key, row };
     let seq = f.count("seq")?;
     let state: LetterState = f.name("state")?;
@@ -271,24 +237,21 @@ fn letter_of(row: &Row<'_>, epoch: &str) -> Result<DeadLetter, StoreError> {
 
 /// The events of a lane up to the cursor that are not settled, the events after it, and the letters put back.
 const REPORTS: &str = "SELECT sink.*,
-    (SELECT coalesce(max(seq), 0) FROM audit) - min(sink.cursor, (SELECT coalesce(max(seq), 0) FROM audit))
-    + (SELECT coalesce(sum(CASE lane.site
+    (SELECT CASE WHEN coalesce(max(seq), 0) > sink.cursor THEN max(seq) - sink.cursor ELSE 0 END FROM audit)
+    + (SELECT CAST(coalesce(sum(CASE lane.site
             WHEN '' THEN (SELECT count(*) FROM audit
                           WHERE audit.site IS NULL AND audit.seq BETWEEN lane.seq AND sink.cursor)
             ELSE (SELECT count(*) FROM audit
-                  WHERE audit.site = lane.site AND audit.seq BETWEEN lane.seq AND sink.cursor) END), 0)
+                  WHERE audit.site = lane.site AND audit.seq BETWEEN lane.seq AND sink.cursor) END), 0) AS BIGINT)
        FROM lane WHERE lane.sink = sink.name)
     + (SELECT count(*) FROM dead_letter AS d WHERE d.sink = sink.name AND d.state = 'queued') AS pending,
     (SELECT count(*) FROM dead_letter AS d WHERE d.sink = sink.name AND d.state = 'dead') AS dead
     FROM sink ORDER BY name";
 
-fn reports(db: &Connection) -> Result<Vec<SinkReport>, StoreError> {
-    let mut statement = db.prepare_cached(REPORTS)?;
-    let mut rows = statement.query([])?;
-    let mut found = Vec::new();
-    while let Some(row) = rows.next()? {
+fn reports(db: &dyn Db) -> Result<Vec<SinkReport>, StoreError> {
+    db.all(REPORTS, params![], |row| {
         let f = Fields { table: "sink", key: "its row", row };
-        found.push(SinkReport {
+        Ok(SinkReport {
             name: f.text("name")?.to_owned(),
             kind: f.name("kind")?,
             active: f.flag("active")?,
@@ -298,9 +261,8 @@ fn reports(db: &Connection) -> Result<Vec<SinkReport>, StoreError> {
             last_success: f.maybe_time("succeeded_at")?,
             last_failure: f.maybe_time("failed_at")?,
             last_failure_kind: f.maybe_text("failure")?.map(str::to_owned),
-        });
-    }
-    Ok(found)
+        })
+    })
 }
 
 #[cfg(test)]

@@ -1,8 +1,7 @@
 //! One change: load what is wanted, decide once, write everything, move the head on.
 //!
-//! All of it in one transaction that holds the database's write lock from its first statement (BEGIN IMMEDIATE), so
-//! that the decision sees exactly the state it changes, and commit order is revision order without gaps. The head is
-//! written last.
+//! All of it in one transaction that holds off every other change from its first statement on, so that the decision sees
+//! exactly the state it changes, and commit order is revision order without gaps. The head is written last.
 //!
 //! Invariants: whatever fails before COMMIT leaves nothing behind; every site whose handover or row was written is
 //! stamped with the new revision and told to the observer whole; the change's parts must agree with each other, or
@@ -14,71 +13,45 @@ use std::{
     sync::Arc,
 };
 
-use rusqlite::{Connection, Transaction, TransactionBehavior};
-
 use super::{
-    error::{contradiction, may_have_reached_the_disk},
+    db::{Db, Ending},
+    fields::contradiction,
     handovers, log, people, replies, sagas, sites,
 };
 use crate::{
     assignment::{Agency, Directory},
     handover::Handover,
     ids::{Account, AgencyId, HandoverId, SiteId},
+    lease::Epoch,
     revision::Revision,
     site::Site,
     store::{Changes, Committed, Decide, Loaded, StoreError, Verdict, Wanted},
 };
 
-/// Runs one change; what was committed, if anything was, with the answer.
+/// Runs one change inside its transaction: the answer, what will have been committed, and how the transaction ends.
 pub(super) fn run<R>(
-    connection: &mut Connection,
+    db: &dyn Db,
     wanted: &Wanted,
     decide: Decide<R>,
-) -> Result<(R, Option<Committed>), StoreError> {
-    if !connection.is_autocommit() {
-        // An earlier rollback failed; without this every later change would.
-        connection.execute_batch("ROLLBACK")?;
-    }
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let loaded = load(&transaction, wanted)?;
+) -> Result<(R, Option<Committed>, Ending), StoreError> {
+    let loaded = load(db, wanted)?;
     let verdict = catch_unwind(AssertUnwindSafe(|| decide(&loaded)))
         .map_err(|_| StoreError::Unavailable("deciding about the change failed; the log has the place".into()))?;
-    match verdict {
-        Verdict::Leave(answer) => Ok((answer, None)),
+    Ok(match verdict {
+        Verdict::Leave(answer) => (answer, None, Ending::Leave),
         Verdict::Commit(changes, answer) => {
-            let committed = write(&transaction, wanted, loaded, *changes)?;
-            let outcome = transaction.commit();
-            settle(connection, outcome, committed.revision)?;
-            Ok((answer, Some(committed)))
+            let committed = write(db, wanted, loaded, *changes)?;
+            let ending = Ending::Change(committed.revision);
+            (answer, Some(committed), ending)
         }
         Verdict::Journal(rows, answer) => {
-            sagas::journal(&transaction, &rows)?;
-            let outcome = transaction.commit();
-            // The head stays, so it cannot tell of a commit that failed: then nothing is promised.
-            settle(connection, outcome, loaded.head.revision.next())?;
-            Ok((answer, None))
+            sagas::journal(db, &rows)?;
+            (answer, None, Ending::Notes)
         }
-    }
+    })
 }
 
-/// What came of COMMIT. When it failed, the head tells whether it took effect.
-fn settle(connection: &Connection, outcome: rusqlite::Result<()>, revision: Revision) -> Result<(), StoreError> {
-    let Err(error) = outcome else { return Ok(()) };
-    if !connection.is_autocommit() {
-        // Already tried when the transaction was dropped, and tried again by the next change.
-        let _ = connection.execute_batch("ROLLBACK");
-    }
-    if may_have_reached_the_disk(&error) {
-        return Err(StoreError::Unknown(format!("the disk did not confirm the commit: {error}")));
-    }
-    match log::head(connection) {
-        Ok(head) if head.revision >= revision => Ok(()),
-        Ok(_) => Err(error.into()),
-        Err(unread) => Err(StoreError::Unknown(format!("{error}; and afterwards {unread}"))),
-    }
-}
-
-fn load(db: &Transaction<'_>, wanted: &Wanted) -> Result<Loaded, StoreError> {
+fn load(db: &dyn Db, wanted: &Wanted) -> Result<Loaded, StoreError> {
     let head = log::head(db)?;
     let mut ids = wanted.sites.clone();
     if let Some(agency) = &wanted.open_handovers_of {
@@ -150,7 +123,7 @@ fn parties(handover: &Handover) -> impl Iterator<Item = AgencyId> {
     })
 }
 
-fn write(db: &Transaction<'_>, wanted: &Wanted, loaded: Loaded, mut changes: Changes) -> Result<Committed, StoreError> {
+fn write(db: &dyn Db, wanted: &Wanted, loaded: Loaded, mut changes: Changes) -> Result<Committed, StoreError> {
     let mut head = loaded.head;
     head.revision = head.revision.next();
     head.at = log::not_before(&head, changes.at);
@@ -190,11 +163,12 @@ fn write(db: &Transaction<'_>, wanted: &Wanted, loaded: Loaded, mut changes: Cha
     replies::prune(db, head.at)?;
     sagas::commit(db, &changes.sagas, head.revision)?;
     log::advance(db, &head)?;
-    Ok(Committed { revision: head.revision, at: head.at, sites, agencies, staff: changes.staff })
+    let epoch = Epoch { id: head.epoch.into(), timeline: db.timeline()?.into() };
+    Ok(Committed { revision: head.revision, epoch, at: head.at, sites, agencies, staff: changes.staff })
 }
 
 fn write_agencies(
-    db: &Transaction<'_>,
+    db: &dyn Db,
     stored: &Directory,
     agencies: Vec<Agency>,
     revision: Revision,
@@ -216,7 +190,7 @@ fn write_agencies(
 }
 
 fn write_sites(
-    db: &Transaction<'_>,
+    db: &dyn Db,
     stored: Vec<Option<Site>>,
     sites: &mut [Site],
     revision: Revision,
@@ -254,7 +228,7 @@ fn one_each(handovers: Vec<Handover>, sites: &[Site]) -> Result<BTreeMap<Handove
 }
 
 /// Each site's open offer must now be the stored one.
-fn check_offers(db: &Transaction<'_>, sites: &[Site]) -> Result<(), StoreError> {
+fn check_offers(db: &dyn Db, sites: &[Site]) -> Result<(), StoreError> {
     for site in sites {
         let stored = handovers::live_of(db, &site.id)?;
         if stored != site.open_handover {
@@ -272,7 +246,7 @@ fn check_offers(db: &Transaction<'_>, sites: &[Site]) -> Result<(), StoreError> 
 
 /// Sites that the change did not carry but whose handovers it wrote: stamped, with the deadline that follows.
 fn others_touched(
-    db: &Transaction<'_>,
+    db: &dyn Db,
     sites: &[Site],
     handovers: &BTreeMap<HandoverId, Handover>,
     revision: Revision,
@@ -288,32 +262,4 @@ fn others_touched(
         touched.push(site);
     }
     Ok(touched)
-}
-
-#[cfg(test)]
-mod tests {
-    use rusqlite::ffi;
-
-    use super::*;
-
-    fn failed(code: i32) -> rusqlite::Result<()> {
-        Err(rusqlite::Error::SqliteFailure(ffi::Error::new(code), None))
-    }
-
-    #[test]
-    fn a_failed_commit_is_called_what_it_is() {
-        let db = Connection::open_in_memory().unwrap();
-        let next = Revision(8);
-        assert!(matches!(settle(&db, failed(ffi::SQLITE_FULL), next), Err(StoreError::Unknown(_))), "no head to read");
-        let table = "CREATE TABLE head (epoch TEXT, revision INTEGER, chain TEXT, at INTEGER);
-                     INSERT INTO head VALUES ('e', 7, 'c', 0)";
-        db.execute_batch(table).unwrap();
-        assert!(settle(&db, Ok(()), next).is_ok());
-        db.execute_batch("BEGIN").unwrap();
-        assert!(matches!(settle(&db, failed(ffi::SQLITE_FULL), next), Err(StoreError::Unavailable(_))));
-        assert!(db.is_autocommit(), "rolled back");
-        assert!(matches!(settle(&db, failed(ffi::SQLITE_IOERR_WRITE), next), Err(StoreError::Unavailable(_))));
-        assert!(matches!(settle(&db, failed(ffi::SQLITE_IOERR_FSYNC), next), Err(StoreError::Unknown(_))));
-        assert!(settle(&db, failed(ffi::SQLITE_IOERR), Revision(7)).is_ok(), "the head says it took effect");
-    }
 }

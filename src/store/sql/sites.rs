@@ -10,13 +10,12 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::{Connection, OptionalExtension as _, Row, named_params, params};
 use smol_str::SmolStr;
 
 use super::{
-    error::contradiction,
+    db::{Db, Param, Row, params},
+    fields::{Fields, contradiction, int, json, wire},
     handovers,
-    rows::{Fields, int, json, wire},
 };
 use crate::{
     ids::{Account, AgencyId, HandoverId, SiteId},
@@ -26,16 +25,11 @@ use crate::{
         next_deadline,
     },
     store::StoreError,
-    time::Timestamp,
 };
 
 /// The stored site with everything on it.
-pub(super) fn load(db: &Connection, id: &SiteId) -> Result<Option<Site>, StoreError> {
-    let site = db
-        .prepare_cached("SELECT * FROM site WHERE id = ?1")?
-        .query_row([id.as_str()], |row| Ok(site_of(id, row)))
-        .optional()?
-        .transpose()?;
+pub(super) fn load(db: &dyn Db, id: &SiteId) -> Result<Option<Site>, StoreError> {
+    let site = db.one("SELECT * FROM site WHERE id = ?1", params![id.as_str()], |row| site_of(id, row))?;
     let Some(mut site) = site else { return Ok(None) };
     site.open_handover = handovers::live_of(db, id)?;
     each(db, "contributor", "SELECT * FROM contributor WHERE site = ?1", id, |f| {
@@ -77,42 +71,30 @@ pub(super) fn load(db: &Connection, id: &SiteId) -> Result<Option<Site>, StoreEr
 }
 
 /// The sites whose content an account owns or whose plan it holds, in order; at most a page.
-pub(super) fn held_by(db: &Connection, account: &Account) -> Result<Vec<SiteId>, StoreError> {
+pub(super) fn held_by(db: &dyn Db, account: &Account) -> Result<Vec<SiteId>, StoreError> {
     let account = account.to_string();
-    let mut statement = db.prepare_cached(
-        "SELECT id FROM site WHERE content_owner = ?1 UNION SELECT id FROM site WHERE plan_holder = ?1
-         ORDER BY id LIMIT 100",
-    )?;
-    let mut rows = statement.query([&account])?;
-    let mut sites = Vec::new();
-    while let Some(row) = rows.next()? {
-        sites.push(Fields { table: "site", key: &account, row }.parse("id")?);
-    }
-    Ok(sites)
+    let sql = "SELECT id FROM site WHERE content_owner = ?1 UNION SELECT id FROM site WHERE plan_holder = ?1
+         ORDER BY id LIMIT 100";
+    db.all(sql, params![&account], |row| Fields { table: "site", key: &account, row }.parse("id"))
 }
 
 /// Whether an agency runs any client's site.
-pub(super) fn runs_some(db: &Connection, agency: &AgencyId) -> Result<bool, StoreError> {
+pub(super) fn runs_some(db: &dyn Db, agency: &AgencyId) -> Result<bool, StoreError> {
     let sql = "SELECT EXISTS (SELECT 1 FROM site WHERE agency = ?1 AND mode = 'partner_managed')";
-    Ok(db.prepare_cached(sql)?.query_row([agency.as_str()], |row| row.get(0))?)
+    Ok(db.integer(sql, params![agency.as_str()])? == Some(1))
 }
 
 fn each(
-    db: &Connection,
+    db: &dyn Db,
     table: &'static str,
     sql: &str,
     id: &SiteId,
     mut take: impl FnMut(&Fields<'_>) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
-    let mut statement = db.prepare_cached(sql)?;
-    let mut rows = statement.query([id.as_str()])?;
-    while let Some(row) = rows.next()? {
-        take(&Fields { table, key: id.as_str(), row })?;
-    }
-    Ok(())
+    db.query(sql, params![id.as_str()])?.iter().try_for_each(|row| take(&Fields { table, key: id.as_str(), row }))
 }
 
-fn site_of(id: &SiteId, row: &Row<'_>) -> Result<Site, StoreError> {
+fn site_of(id: &SiteId, row: &Row) -> Result<Site, StoreError> {
     let f = Fields { table: "site", key: id.as_str(), row };
     let seats = seats_of(&f)?;
     for (column, derived) in [("content_owner", seats.content_owner()), ("plan_holder", seats.plan_holder())] {
@@ -173,37 +155,15 @@ fn return_of(f: &Fields<'_>) -> Result<Option<ReturnPending>, StoreError> {
     }))
 }
 
-const UPSERT: &str = "
-    INSERT INTO site (id, revision, mode, owner, client, partner, content_owner, plan_holder, agency, since,
-        settling_until, handover, plan_before, freeze_used, return_reason, return_requested_at, return_effective_at,
-        return_locked, return_keep, plan, published, domains, trashed_at, frozen_until, frozen_case, next_deadline,
-        frozen_since, purge_at, dispute, custody, site_code, reported)
-    VALUES (:id, :revision, :mode, :owner, :client, :partner, :content_owner, :plan_holder, :agency, :since,
-        :settling_until, :handover, :plan_before, :freeze_used, :return_reason, :return_requested_at,
-        :return_effective_at, :return_locked, :return_keep, :plan, :published, :domains, :trashed_at, :frozen_until,
-        :frozen_case, :next_deadline, :frozen_since, :purge_at, :dispute, :custody, :site_code, :reported)
-    ON CONFLICT (id) DO UPDATE SET revision = excluded.revision, mode = excluded.mode, owner = excluded.owner,
-        client = excluded.client, partner = excluded.partner, content_owner = excluded.content_owner,
-        plan_holder = excluded.plan_holder, agency = excluded.agency, since = excluded.since,
-        settling_until = excluded.settling_until, handover = excluded.handover, plan_before = excluded.plan_before,
-        freeze_used = excluded.freeze_used, return_reason = excluded.return_reason,
-        return_requested_at = excluded.return_requested_at, return_effective_at = excluded.return_effective_at,
-        return_locked = excluded.return_locked, return_keep = excluded.return_keep, plan = excluded.plan,
-        published = excluded.published, domains = excluded.domains, trashed_at = excluded.trashed_at,
-        frozen_until = excluded.frozen_until, frozen_case = excluded.frozen_case,
-        next_deadline = excluded.next_deadline, frozen_since = excluded.frozen_since, purge_at = excluded.purge_at,
-        dispute = excluded.dispute, custody = excluded.custody, site_code = excluded.site_code,
-        reported = excluded.reported";
-
 /// Writes what differs from `old`, the site as it is stored, and stamps `new` with the revision. The open handover is
 /// not written here.
-pub(super) fn save(db: &Connection, old: Option<&Site>, new: &mut Site, revision: Revision) -> Result<(), StoreError> {
+pub(super) fn save(db: &dyn Db, old: Option<&Site>, new: &mut Site, revision: Revision) -> Result<(), StoreError> {
     new.revision = revision;
     match old {
         // Naming a column in an UPDATE rewrites its indexes, changed or not.
         Some(old) if same_row(old, new) => {
-            db.prepare_cached("UPDATE site SET revision = ?2 WHERE id = ?1")?
-                .execute(params![new.id.as_str(), int(revision.0)?])?;
+            let sql = "UPDATE site SET revision = ?2 WHERE id = ?1";
+            db.execute(sql, params![new.id.as_str(), int(revision.0)?])?;
         }
         Some(_) | None => save_row(db, new)?,
     }
@@ -211,19 +171,19 @@ pub(super) fn save(db: &Connection, old: Option<&Site>, new: &mut Site, revision
     save_grants(db, old, new)?;
     save_blocked(db, old, new)?;
     if old.map_or(&[][..], |site| &site.confirmations) != new.confirmations.as_slice() {
-        db.prepare_cached("DELETE FROM confirmation WHERE site = ?1")?.execute([new.id.as_str()])?;
-        let mut insert = db.prepare_cached("INSERT INTO confirmation VALUES (?1, ?2, ?3, ?4, ?5)")?;
+        db.execute("DELETE FROM confirmation WHERE site = ?1", params![new.id.as_str()])?;
+        let sql = "INSERT INTO confirmation (site, n, action, operation, expires_at) VALUES (?1, ?2, ?3, ?4, ?5)";
         for (n, c) in (0_i64..).zip(&new.confirmations) {
             let (action, operation) = (c.action.as_str(), c.operation.as_str());
-            insert.execute(params![new.id.as_str(), n, action, operation, c.expires_at.as_micros()])?;
+            db.execute(sql, params![new.id.as_str(), n, action, operation, c.expires_at])?;
         }
     }
     if old.map_or(&[][..], |site| &site.sessions) != new.sessions.as_slice() {
-        db.prepare_cached("DELETE FROM support_session WHERE site = ?1")?.execute([new.id.as_str()])?;
-        let mut insert = db.prepare_cached("INSERT INTO support_session VALUES (?1, ?2, ?3, ?4, ?5)")?;
+        db.execute("DELETE FROM support_session WHERE site = ?1", params![new.id.as_str()])?;
+        let sql = "INSERT INTO support_session (site, n, agent, granted_by, until) VALUES (?1, ?2, ?3, ?4, ?5)";
         for (n, s) in (0_i64..).zip(&new.sessions) {
             let granted_by = s.granted_by.to_string();
-            insert.execute(params![new.id.as_str(), n, s.agent.as_str(), granted_by, s.until.as_micros()])?;
+            db.execute(sql, params![new.id.as_str(), n, s.agent.as_str(), granted_by, s.until])?;
         }
     }
     Ok(())
@@ -260,87 +220,76 @@ fn same_row(a: &Site, b: &Site) -> bool {
 }
 
 /// The site's own row, its deadline included.
-pub(super) fn save_row(db: &Connection, site: &Site) -> Result<(), StoreError> {
+pub(super) fn save_row(db: &dyn Db, site: &Site) -> Result<(), StoreError> {
     let text = |account: Option<Account>| account.map(|account| account.to_string());
     let engagement = site.seats.engagement();
     let back = site.return_pending();
-    db.prepare_cached(UPSERT)?
-        .execute(named_params! {
-            ":id": site.id.as_str(),
-            ":revision": int(site.revision.0)?,
-            ":mode": site.seats.mode().wire_name(),
-            ":owner": text(site.seats.owner()),
-            ":client": text(engagement.map(|e| e.client.clone().into())),
-            ":partner": text(engagement.map(|e| e.partner.clone().into())),
-            ":content_owner": text(site.seats.content_owner()),
-            ":plan_holder": text(site.seats.plan_holder()),
-            ":agency": site.seats.agency().map(AgencyId::as_str),
-            ":since": engagement.map(|e| e.since.as_micros()),
-            ":settling_until": engagement.map(|e| e.settling_until.as_micros()),
-            ":handover": engagement.and_then(|e| e.handover.as_ref()).map(HandoverId::as_str),
-            ":plan_before": engagement.and_then(|e| e.plan_before.as_ref()).map(json).transpose()?,
-            ":freeze_used": engagement.is_some_and(|e| e.freeze_used),
-            ":return_reason": back.map(|b| wire(b.reason)).transpose()?,
-            ":return_requested_at": back.map(|b| b.requested_at.as_micros()),
-            ":return_effective_at": back.map(|b| b.effective_at.as_micros()),
-            ":return_locked": back.map(|b| b.locked),
-            ":return_keep": back.map(|b| json(&b.keep)).transpose()?,
-            ":plan": json(&site.plan)?,
-            ":published": site.published,
-            ":domains": json(&site.domains)?,
-            ":trashed_at": site.trashed_at.map(Timestamp::as_micros),
-            ":frozen_until": site.frozen.as_ref().map(|f| f.until.as_micros()),
-            ":frozen_case": site.frozen.as_ref().map(|f| f.case.as_str()),
-            ":frozen_since": site.frozen.as_ref().map(|f| f.since.as_micros()),
-            ":purge_at": site.purge_at.map(Timestamp::as_micros),
-            ":dispute": site.dispute.as_ref().map(json).transpose()?,
-            ":custody": site.custody.as_ref().map(SmolStr::as_str),
-            ":site_code": site.site_code.as_ref().map(json).transpose()?,
-            ":reported": json(&site.reported)?,
-            ":next_deadline": next_deadline(site).map(Timestamp::as_micros),
+    let row: Vec<(&str, Param<'_>)> = vec![
+        ("id", site.id.as_str().into()),
+        ("revision", int(site.revision.0)?.into()),
+        ("mode", site.seats.mode().wire_name().into()),
+        ("owner", text(site.seats.owner()).into()),
+        ("client", text(engagement.map(|e| e.client.clone().into())).into()),
+        ("partner", text(engagement.map(|e| e.partner.clone().into())).into()),
+        ("content_owner", text(site.seats.content_owner()).into()),
+        ("plan_holder", text(site.seats.plan_holder()).into()),
+        ("agency", site.seats.agency().map(AgencyId::as_str).into()),
+        ("since", engagement.map(|e| e.since).into()),
+        ("settling_until", engagement.map(|e| e.settling_until).into()),
+        ("handover", engagement.and_then(|e| e.handover.as_ref()).map(HandoverId::as_str).into()),
+        ("plan_before", engagement.and_then(|e| e.plan_before.as_ref()).map(json).transpose()?.into()),
+        ("freeze_used", engagement.is_some_and(|e| e.freeze_used).into()),
+        ("return_reason", back.map(|b| wire(b.reason)).transpose()?.into()),
+        ("return_requested_at", back.map(|b| b.requested_at).into()),
+        ("return_effective_at", back.map(|b| b.effective_at).into()),
+        ("return_locked", back.map(|b| b.locked).into()),
+        ("return_keep", back.map(|b| json(&b.keep)).transpose()?.into()),
+        ("plan", json(&site.plan)?.into()),
+        ("published", site.published.into()),
+        ("domains", json(&site.domains)?.into()),
+        ("trashed_at", site.trashed_at.into()),
+        ("frozen_until", site.frozen.as_ref().map(|f| f.until).into()),
+        ("frozen_case", site.frozen.as_ref().map(|f| f.case.as_str()).into()),
+        ("frozen_since", site.frozen.as_ref().map(|f| f.since).into()),
+        ("purge_at", site.purge_at.into()),
+        ("dispute", site.dispute.as_ref().map(json).transpose()?.into()),
+        ("custody", site.custody.as_ref().map(SmolStr::as_str).into()),
+        ("site_code", site.site_code.as_ref().map(json).transpose()?.into()),
+        ("reported", json(&site.reported)?.into()),
+        ("next_deadline", next_deadline(site).into()),
+    ];
+    db.put("site", &["id"], row, None).map_err(|fault| {
+        fault.or_refused(|why| {
+            contradiction(format_args!("site `{}` (an agency it seats must be registered): {why}", site.id))
         })
-        .map_err(|error| match error.sqlite_error_code() {
-            Some(rusqlite::ErrorCode::ConstraintViolation) => {
-                contradiction(format_args!("site `{}` (an agency it seats must be registered): {error}", site.id))
-            }
-            _ => error.into(),
-        })?;
+    })?;
     Ok(())
 }
 
-fn save_contributors(
-    db: &Connection,
-    old: Option<&Site>,
-    new: &mut Site,
-    revision: Revision,
-) -> Result<(), StoreError> {
+fn save_contributors(db: &dyn Db, old: Option<&Site>, new: &mut Site, revision: Revision) -> Result<(), StoreError> {
     let site = new.id.as_str();
     let none = BTreeMap::new();
     let stored = old.map_or(&none, |site| &site.contributors);
-    let mut put = db.prepare_cached(
-        "INSERT INTO contributor (site, user, role, grantor, side, revision) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-         ON CONFLICT (site, user) DO UPDATE SET role = excluded.role, grantor = excluded.grantor,
-         side = excluded.side, revision = excluded.revision",
-    )?;
     for (user, contributor) in &mut new.contributors {
         match stored.get(user) {
             Some(kept) if same_apart_from_revision(kept, contributor) => contributor.revision = kept.revision,
             _ => {
                 contributor.revision = revision;
-                put.execute(params![
-                    site,
-                    user.as_str(),
-                    contributor.role.as_str(),
-                    contributor.grantor.to_string(),
-                    wire(contributor.side)?,
-                    int(revision.0)?
-                ])?;
+                let row = vec![
+                    ("site", site.into()),
+                    ("user", user.as_str().into()),
+                    ("role", contributor.role.as_str().into()),
+                    ("grantor", contributor.grantor.to_string().into()),
+                    ("side", wire(contributor.side)?.into()),
+                    ("revision", int(revision.0)?.into()),
+                ];
+                db.put("contributor", &["site", "user"], row, None)?;
             }
         }
     }
-    let mut remove = db.prepare_cached("DELETE FROM contributor WHERE site = ?1 AND user = ?2")?;
+    let remove = r#"DELETE FROM contributor WHERE site = ?1 AND "user" = ?2"#;
     for user in stored.keys().filter(|user| !new.contributors.contains_key(*user)) {
-        remove.execute([site, user.as_str()])?;
+        db.execute(remove, params![site, user.as_str()])?;
     }
     Ok(())
 }
@@ -350,37 +299,35 @@ fn same_apart_from_revision(a: &Contributor, b: &Contributor) -> bool {
     (role, grantor, side) == (&b.role, &b.grantor, &b.side)
 }
 
-fn save_grants(db: &Connection, old: Option<&Site>, new: &Site) -> Result<(), StoreError> {
+fn save_grants(db: &dyn Db, old: Option<&Site>, new: &Site) -> Result<(), StoreError> {
     let site = new.id.as_str();
     let none = BTreeMap::new();
     let stored = old.map_or(&none, |site| &site.grants);
     for (user, grant) in new.grants.iter().filter(|(user, grant)| stored.get(*user) != Some(*grant)) {
-        db.prepare_cached(
-            "INSERT INTO agency_grant (site, user, template, expires_at) VALUES (?1, ?2, ?3, ?4)
-             ON CONFLICT (site, user) DO UPDATE SET template = excluded.template, expires_at = excluded.expires_at",
-        )?
-        .execute(params![
-            site,
-            user.as_str(),
-            wire(grant.template)?,
-            grant.expires_at.map(Timestamp::as_micros)
-        ])?;
+        let row = vec![
+            ("site", site.into()),
+            ("user", user.as_str().into()),
+            ("template", wire(grant.template)?.into()),
+            ("expires_at", grant.expires_at.into()),
+        ];
+        db.put("agency_grant", &["site", "user"], row, None)?;
     }
     for user in stored.keys().filter(|user| !new.grants.contains_key(*user)) {
-        db.prepare_cached("DELETE FROM agency_grant WHERE site = ?1 AND user = ?2")?.execute([site, user.as_str()])?;
+        let sql = r#"DELETE FROM agency_grant WHERE site = ?1 AND "user" = ?2"#;
+        db.execute(sql, params![site, user.as_str()])?;
     }
     Ok(())
 }
 
-fn save_blocked(db: &Connection, old: Option<&Site>, new: &Site) -> Result<(), StoreError> {
+fn save_blocked(db: &dyn Db, old: Option<&Site>, new: &Site) -> Result<(), StoreError> {
     let site = new.id.as_str();
     let none = std::collections::BTreeSet::new();
     let stored = old.map_or(&none, |site| &site.blocked);
     for user in new.blocked.difference(stored) {
-        db.prepare_cached("INSERT INTO blocked (site, user) VALUES (?1, ?2)")?.execute([site, user.as_str()])?;
+        db.execute(r#"INSERT INTO blocked (site, "user") VALUES (?1, ?2)"#, params![site, user.as_str()])?;
     }
     for user in stored.difference(&new.blocked) {
-        db.prepare_cached("DELETE FROM blocked WHERE site = ?1 AND user = ?2")?.execute([site, user.as_str()])?;
+        db.execute(r#"DELETE FROM blocked WHERE site = ?1 AND "user" = ?2"#, params![site, user.as_str()])?;
     }
     Ok(())
 }

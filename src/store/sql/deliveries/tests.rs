@@ -1,17 +1,17 @@
 use super::*;
-use crate::store::{Changes, Store as _, Verdict, Wanted, delivery::Failed};
+use crate::store::{Changes, Store as _, Verdict, Wanted, delivery::Failed, sqlite};
 
 const AT: Timestamp = Timestamp::from_micros(7);
 
-async fn store() -> (tempfile::TempDir, SqliteStore) {
+async fn store() -> (tempfile::TempDir, SqlStore) {
     let folder = tempfile::tempdir().unwrap();
-    let store = SqliteStore::open(&folder.path().join("mandate.db"), None).unwrap();
+    let store = sqlite::open(&folder.path().join("mandate.db"), None).unwrap();
     store.name_sinks(vec![("a".into(), SinkKind::Webhook), ("b".into(), SinkKind::Redis)]).await.unwrap();
     (folder, store)
 }
 
 /// Writes events of these sites, `-` for none.
-async fn tell(store: &SqliteStore, sites: &[&str]) {
+async fn tell(store: &SqlStore, sites: &[&str]) {
     let event = |site: &&str| crate::store::NewEvent {
         site: (*site != "-").then(|| site.parse().unwrap()),
         kind: "Tick".into(),

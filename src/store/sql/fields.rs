@@ -5,15 +5,19 @@
 
 use std::{fmt::Display, str::FromStr};
 
-use rusqlite::{Row, types::ValueRef};
 use serde::{
     Serialize,
     de::{DeserializeOwned, IntoDeserializer, value::StrDeserializer},
 };
-use serde_json::Value;
+use serde_json::Value as Json;
 
-use super::error::contradiction;
+use super::db::{Row, Value};
 use crate::{revision::Revision, store::StoreError, time::Timestamp};
+
+/// A change whose parts do not fit together; it is refused as a whole.
+pub(super) fn contradiction(what: impl Display) -> StoreError {
+    StoreError::Unavailable(format!("the change contradicts itself: {what}"))
+}
 
 /// What is stored under a key of a table contradicts itself.
 pub(super) fn corrupt(table: &str, key: &str, what: impl Display) -> StoreError {
@@ -24,10 +28,19 @@ pub(super) fn corrupt(table: &str, key: &str, what: impl Display) -> StoreError 
 pub(super) struct Fields<'r> {
     pub table: &'static str,
     pub key: &'r str,
-    pub row: &'r Row<'r>,
+    pub row: &'r Row,
 }
 
 impl<'r> Fields<'r> {
+    /// A row whose key is one of its own columns; where it has none, the reading of that column says so.
+    pub fn keyed(table: &'static str, column: &str, row: &'r Row) -> Self {
+        let key = match row.get(column) {
+            Some(Value::Text(key)) => key,
+            Some(Value::Int(_) | Value::Null) | None => "",
+        };
+        Self { table, key, row }
+    }
+
     /// An error about this row.
     pub fn bad(&self, what: impl Display) -> StoreError {
         corrupt(self.table, self.key, what)
@@ -37,11 +50,15 @@ impl<'r> Fields<'r> {
         self.bad(format_args!("column `{column}`: {what}"))
     }
 
+    fn value(&self, column: &str) -> Result<&'r Value, StoreError> {
+        self.row.get(column).ok_or_else(|| self.bad_column(column, "is not in the table"))
+    }
+
     pub fn maybe_text(&self, column: &str) -> Result<Option<&'r str>, StoreError> {
-        match self.row.get_ref(column)? {
-            ValueRef::Null => Ok(None),
-            ValueRef::Text(bytes) => std::str::from_utf8(bytes).map(Some).map_err(|e| self.bad_column(column, e)),
-            ValueRef::Integer(_) | ValueRef::Real(_) | ValueRef::Blob(_) => Err(self.bad_column(column, "not a text")),
+        match self.value(column)? {
+            Value::Null => Ok(None),
+            Value::Text(text) => Ok(Some(text)),
+            Value::Int(_) => Err(self.bad_column(column, "not a text")),
         }
     }
 
@@ -50,10 +67,10 @@ impl<'r> Fields<'r> {
     }
 
     fn maybe_int(&self, column: &str) -> Result<Option<i64>, StoreError> {
-        match self.row.get_ref(column)? {
-            ValueRef::Null => Ok(None),
-            ValueRef::Integer(value) => Ok(Some(value)),
-            ValueRef::Text(_) | ValueRef::Real(_) | ValueRef::Blob(_) => Err(self.bad_column(column, "not an integer")),
+        match self.value(column)? {
+            Value::Null => Ok(None),
+            Value::Int(value) => Ok(Some(*value)),
+            Value::Text(_) => Err(self.bad_column(column, "not an integer")),
         }
     }
 
@@ -119,7 +136,7 @@ impl<'r> Fields<'r> {
 /// The name on the wire of an enumeration's variant.
 pub(super) fn wire(variant: impl Serialize) -> Result<String, StoreError> {
     match serde_json::to_value(variant).map_err(contradiction)? {
-        Value::String(name) => Ok(name),
+        Json::String(name) => Ok(name),
         other => Err(contradiction(format_args!("`{other}` is not a name"))),
     }
 }

@@ -1,0 +1,166 @@
+//! How does a replica follow the database? Its row in the registry and its poll, on a connection that nothing else uses.
+//!
+//! One statement is a whole poll: it renews the replica's row, with what the replica has *published*, and reads head,
+//! lease and changes in the same snapshot. It has a short deadline of its own, and what it was for is in
+//! [`crate::lease`]. A notification that comes with a commit only makes the next poll come sooner.
+//!
+//! That the snapshot is of this statement follows from the isolation level: each statement of a `read committed`
+//! transaction takes its own. A transaction that began long before is somebody's who left it open, and is refused all the
+//! same. Comparing `now()` with `statement_timestamp()` for equality lost: binding and executing a prepared statement are
+//! two messages, and the second one sets the latter anew.
+//!
+//! A pooled connection lost: whoever left a transaction open on it would make the poll read an old snapshot.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::Notify;
+use tokio_postgres::{Row, Statement};
+
+use super::{
+    error::failed,
+    server::{Server, Session},
+};
+use crate::{
+    lease::{Chain, Epoch, Key, PollAnswer, ReplicaId},
+    revision::Revision,
+    store::StoreError,
+    time::Timestamp,
+};
+
+/// How long a poll may take before its connection is given up.
+const POLL: Duration = Duration::from_millis(400);
+
+/// More changes than this are not followed one by one: everything is read again.
+const MOST_CHANGES: i64 = 20_000;
+
+/// What one poll found, besides what the lease is made of.
+#[derive(Debug)]
+pub struct Polled {
+    /// The answer.
+    pub answer: PollAnswer,
+    /// The database's clock, read while it answered.
+    pub clock: Timestamp,
+    /// When the last commit was made.
+    pub committed: Timestamp,
+}
+
+/// A replica's connection to the registry.
+pub struct Replica {
+    server: Arc<Server>,
+    id: ReplicaId,
+    address: String,
+    hint: Arc<Notify>,
+    session: Option<(Session, Statement)>,
+}
+
+const REGISTER: &str = "
+    INSERT INTO replica (id, epoch, timeline, applied, max_stale_ms, renewed_at, address, build)
+    SELECT $1, '', '', 0, lease.ttl_ms, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, $2, $3
+    FROM head, lease
+    ON CONFLICT (id) DO UPDATE SET renewed_at = excluded.renewed_at, max_stale_ms = excluded.max_stale_ms";
+
+const READ: &str = "
+    WITH own AS (
+        UPDATE replica SET epoch = $2, timeline = $3, applied = $4, max_stale_ms = (SELECT ttl_ms FROM lease),
+            renewed_at = (extract(epoch FROM clock_timestamp()) * 1000000)::bigint
+        WHERE id = $1 RETURNING 1)
+    SELECT head.epoch, head.revision, head.chain, head.at, lease.ttl_ms, pg_is_in_recovery() AS standby,
+        current_setting('transaction_isolation') = 'read committed'
+            AND statement_timestamp() - now() < interval '400 milliseconds' AS own_transaction,
+        substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) AS timeline,
+        (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS clock,
+        coalesce((SELECT hash FROM audit WHERE revision <= $4 ORDER BY revision DESC, seq DESC LIMIT 1), repeat('0', 64))
+            AS chain_at_applied,
+        ARRAY(SELECT revision FROM change WHERE revision > $4 ORDER BY revision, n LIMIT $5) AS revisions,
+        ARRAY(SELECT key FROM change WHERE revision > $4 ORDER BY revision, n LIMIT $5) AS keys
+    FROM own, head, lease";
+
+impl Replica {
+    /// A replica that is not registered yet. `address` is where others can ask it; `hint` is woken by commits.
+    ///
+    /// # Errors
+    /// The URL cannot be read.
+    pub fn named(url: &str, id: ReplicaId, address: String, hint: Arc<Notify>) -> Result<Self, StoreError> {
+        Ok(Self { server: Arc::new(Server::named(url)?), id, address, hint, session: None })
+    }
+
+    /// Enters the registry, or renews the entry; on a connection that is new where the old one is lost.
+    ///
+    /// # Errors
+    /// The database cannot be reached or refuses.
+    pub fn register(&mut self) -> Result<(), StoreError> {
+        let session = self.server.connect_hinted(&self.hint)?;
+        let (id, address) = (self.id.as_str().to_owned(), self.address.clone());
+        let statement = self.server.block(POLL * 5, async {
+            let build = env!("CARGO_PKG_VERSION");
+            let client = session.client();
+            client.batch_execute("LISTEN mandate").await.map_err(|error| failed(&error))?;
+            client.execute(REGISTER, &[&id, &address, &build]).await.map_err(|error| failed(&error))?;
+            client.prepare(READ).await.map_err(|error| failed(&error))
+        })?;
+        self.session = Some((session, statement));
+        Ok(())
+    }
+
+    /// Whether there is a connection to poll on.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.session.as_ref().is_some_and(|(session, _)| !session.client().is_closed())
+    }
+
+    /// Polls: says what is published, and reads what has changed since. None: the registry has forgotten this replica.
+    ///
+    /// # Errors
+    /// The database did not answer in time; the connection is given up, so that the answer is never read.
+    pub fn poll(&mut self, epoch: &Epoch, applied: Revision) -> Result<Option<Polled>, StoreError> {
+        let Some((session, statement)) = self.session.take() else {
+            return Err(StoreError::Unavailable("there is no connection to poll on".into()));
+        };
+        let applied_i64 = i64::try_from(applied.0).unwrap_or(i64::MAX);
+        let row = self.server.block(POLL, async {
+            let (id, epoch_id, timeline) = (self.id.as_str(), epoch.id.as_str(), epoch.timeline.as_str());
+            let params: [&(dyn tokio_postgres::types::ToSql + Sync); 5] =
+                [&id, &epoch_id, &timeline, &applied_i64, &MOST_CHANGES];
+            session.client().query_opt(&statement, &params).await.map_err(|error| failed(&error))
+        })?;
+        self.session = Some((session, statement));
+        row.map(|row| polled(&row).map_err(|error| failed(&error))).transpose()
+    }
+
+    /// Leaves the registry: nobody waits for this replica any more. It must not answer from now on.
+    ///
+    /// # Errors
+    /// The database cannot be reached; writers wait for the lease then.
+    pub fn deregister(&mut self) -> Result<(), StoreError> {
+        let Some((session, _)) = self.session.take() else { return Ok(()) };
+        let id = self.id.as_str().to_owned();
+        self.server.block(POLL, async {
+            let gone = session.client().execute("DELETE FROM replica WHERE id = $1", &[&id]).await;
+            gone.map(|_| ()).map_err(|error| failed(&error))
+        })
+    }
+}
+
+fn polled(row: &Row) -> Result<Polled, tokio_postgres::Error> {
+    let count = |value: i64| Revision(u64::try_from(value).unwrap_or(0));
+    let (revisions, keys): (Vec<i64>, Vec<String>) = (row.try_get("revisions")?, row.try_get("keys")?);
+    let complete = i64::try_from(revisions.len()).unwrap_or(i64::MAX) < MOST_CHANGES;
+    let ttl = u64::try_from(row.try_get::<_, i64>("ttl_ms")?).unwrap_or(0);
+    let epoch: String = row.try_get("epoch")?;
+    let timeline: String = row.try_get("timeline")?;
+    Ok(Polled {
+        answer: PollAnswer {
+            epoch: Epoch { id: epoch.into(), timeline: timeline.into() },
+            revision: count(row.try_get("revision")?),
+            chain: Chain::new(row.try_get::<_, String>("chain")?),
+            chain_at_applied: row.try_get::<_, Option<String>>("chain_at_applied")?.map(Chain::new),
+            ttl: Duration::from_millis(ttl),
+            read_only: row.try_get("standby")?,
+            fresh_transaction: row.try_get("own_transaction")?,
+            changes: revisions.into_iter().map(count).zip(keys.into_iter().map(Key::new)).collect(),
+            complete,
+        },
+        clock: Timestamp::from_micros(row.try_get("clock")?),
+        committed: Timestamp::from_micros(row.try_get("at")?),
+    })
+}

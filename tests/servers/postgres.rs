@@ -1,0 +1,142 @@
+//! A PostgreSQL server of a test's own: a fresh cluster in a temporary folder, on a free port, gone with the test.
+//!
+//! Shared by the tests of the library and those of the program (`#[path]`). The server refuses to run as root, so it runs
+//! as `postgres` where the tests run as root.
+
+use std::{
+    fs,
+    net::{TcpListener, TcpStream},
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+/// A running server.
+pub struct Postgres {
+    folder: tempfile::TempDir,
+    port: u16,
+    child: Child,
+}
+
+/// The folder of the newest installed server's programs.
+fn programs() -> PathBuf {
+    let mut found: Vec<(u32, PathBuf)> = fs::read_dir("/usr/lib/postgresql")
+        .expect("PostgreSQL is installed (`.ci/tools` does it)")
+        .filter_map(|entry| {
+            let path = entry.ok()?.path();
+            Some((path.file_name()?.to_str()?.parse().ok()?, path.join("bin")))
+        })
+        .filter(|(_, programs)| programs.join("initdb").exists())
+        .collect();
+    found.sort();
+    found.pop().expect("PostgreSQL's server is installed (`.ci/tools` does it)").1
+}
+
+/// A program of the server's, run as somebody whom it accepts, and ended with this process.
+fn program(name: &str) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL"]);
+    if fs::metadata("/proc/self").map(|own| std::os::unix::fs::MetadataExt::uid(&own)).unwrap() == 0 {
+        command.args(["--reuid", "postgres", "--regid", "postgres", "--init-groups"]);
+    }
+    command.arg(programs().join(name));
+    command
+}
+
+impl Postgres {
+    /// Starts a server that may lose what it wrote when the machine stops: for tests that do not stop it.
+    pub fn start() -> Self {
+        Self::start_with(&["fsync=off"])
+    }
+
+    /// Starts a server with these settings.
+    pub fn start_with(settings: &[&str]) -> Self {
+        let folder = tempfile::Builder::new().prefix("mandate-postgres").tempdir().unwrap();
+        // Whoever the server runs as makes its own folder in it.
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
+        let data = folder.path().join("data");
+        let made = program("initdb")
+            .args(["--no-sync", "--auth=trust", "--username=mandate", "--encoding=UTF8", "--locale=C.UTF-8", "-D"])
+            .arg(&data)
+            .current_dir("/")
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let child = run(&data, port, settings);
+        let mut server = Self { folder, port, child };
+        server.wait();
+        server
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    fn wait(&mut self) {
+        let started = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                panic!("the PostgreSQL server ended at once: {status}");
+            }
+            // The port answers before the server does: only an answered question counts.
+            if TcpStream::connect(("127.0.0.1", self.port)).is_ok() && self.ask("SELECT 1").is_some() {
+                return;
+            }
+            assert!(started.elapsed() < Duration::from_mins(1), "the PostgreSQL server did not start");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Where the server is: a database of its own for this URL's holder is its schema `name`, made when it is not there.
+    pub fn url(&self, name: &str) -> String {
+        assert!(self.ask(&format!("CREATE SCHEMA IF NOT EXISTS \"{name}\"")).is_some());
+        format!("{}?options=-csearch_path%3D{name}", self.server())
+    }
+
+    /// The server itself.
+    pub fn server(&self) -> String {
+        format!("postgres://mandate@127.0.0.1:{}/postgres", self.port)
+    }
+
+    /// What `psql` prints for a statement; none when it fails.
+    pub fn ask(&self, sql: &str) -> Option<String> {
+        let done = Command::new(programs().join("psql"))
+            .args(["-qAtX", "-v", "ON_ERROR_STOP=1", "-c", sql, &self.server()])
+            .stderr(Stdio::null())
+            .output()
+            .unwrap();
+        done.status.success().then(|| String::from_utf8(done.stdout).unwrap().trim().to_owned())
+    }
+
+    /// Stops the server at once, as `pg_ctl stop -m immediate` does: what was committed is recovered at the next start.
+    pub fn stop(&mut self) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-QUIT", &pid]).status().unwrap().success());
+        self.child.wait().unwrap();
+    }
+
+    /// Starts a server that was stopped.
+    pub fn start_again(&mut self) {
+        self.child = run(&self.data(), self.port, &[]);
+        self.wait();
+    }
+}
+
+fn run(data: &Path, port: u16, settings: &[&str]) -> Child {
+    let mut command = program("postgres");
+    command.arg("-D").arg(data).args(["-p", &port.to_string()]);
+    let own = ["listen_addresses=127.0.0.1", "unix_socket_directories=", "shared_buffers=16MB", "max_connections=200"];
+    for setting in own.iter().chain(settings) {
+        command.args(["-c", setting]);
+    }
+    command.current_dir("/").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
