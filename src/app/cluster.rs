@@ -65,8 +65,11 @@ pub(super) struct Cluster {
     thread: Mutex<Option<JoinHandle<()>>>,
     /// Copies that other replicas have read.
     shared: Option<Arc<SharedCache>>,
-    loads: Flights<SiteId, Result<Arc<At<Option<Site>>>, Failure>>,
+    loads: Flights<SiteId, Read>,
 }
+
+/// What was read of a site, for all who asked at the same time.
+type Read = Result<Arc<At<Option<Site>>>, Failure>;
 
 /// What is heard of new revisions from somebody who need not tell the truth: it can only make a poll come sooner, and
 /// not often.

@@ -57,7 +57,7 @@ fn values_that_do_not_fit_name_their_key() {
     for (toml, words) in [
         ("listen = 'localhost:80'", &["`listen`", "`localhost:80`", "IP:PORT"][..]),
         ("listen = 'unix:relative'", &["`listen`", "absolute"]),
-        ("database_url = 'postgres://u:hunter2@h/d'", &["`database_url`", "embedded store only"]),
+        ("database_url = 'mysql://u:hunter2@h/d'", &["`database_url`", "postgres://"]),
         ("database_url = 'sqlite:'", &["`database_url`", "sqlite:PATH"]),
         ("auth = 'jwt'", &["`auth`", "`jwt`", "only `none`"]),
         ("[timers]\noffer_ttl = 'soon'", &["`timers.offer_ttl`", "`soon`"]),
@@ -83,6 +83,17 @@ fn values_that_do_not_fit_name_their_key() {
         assert!(words.iter().all(|word| error.contains(word)), "{toml}: {error}");
         assert!(!error.contains("hunter2"), "a password in an error: {error}");
     }
+}
+
+#[test]
+fn a_database_is_shown_without_its_password() {
+    let config = load("database_url = 'postgres://maria:hunter2@db.example:5433/d?sslmode=require'", &[], &[]).unwrap();
+    assert_eq!(config.database_url.to_string(), "postgres://db.example:5433/d");
+    assert!(!format!("{config:?}").contains("hunter2"));
+    let Database::Postgres(url) = config.database_url else { panic!("not PostgreSQL") };
+    assert!(url.secret().contains("hunter2"), "the control: it is there");
+    let told = "database_url = 'postgres://h/d'\n[billing]\nurl = 'http://127.0.0.1:9'\nkey = 'k'";
+    assert!(load(told, &[], &[]).unwrap_err().contains("embedded database only"));
 }
 
 #[test]

@@ -78,6 +78,17 @@ pub enum Acks {
     LeaseExpiry,
 }
 
+impl Acks {
+    /// As it is told to callers.
+    #[must_use]
+    pub const fn wire_name(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::LeaseExpiry => "lease_expiry",
+        }
+    }
+}
+
 /// What the writer may say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {

@@ -63,7 +63,7 @@ fn a_usage_error_is_64() {
         &["serve", "--listen", "0.0.0.0:8080"],
         &["serve", "--listen", "localhost:8080"],
         &["serve", "--timers-settle", "soon"],
-        &["serve", "--database-url", "postgres://x/y"],
+        &["serve", "--database-url", "mysql://x/y"],
         &["demo", "--listen", "0.0.0.0:8080"],
     ] {
         let ended = run(here.path(), words);

@@ -143,7 +143,7 @@ fn a_stopped_replica_is_waited_for_and_never_answers_from_before() {
     let told = clients[0].call(&call);
     assert_eq!((told.status, &told.json()["status"]), (202, &json!("committed")), "{told}");
     assert!(told.json()["effective_no_later_than_ms"].as_u64().unwrap() <= LEASE * 11 / 10 + 100, "{told}");
-    assert_eq!(told.json()["pending"].as_array().unwrap().len(), 1, "{told}");
+    assert!(!told.json()["pending"].as_array().unwrap().is_empty(), "{told}");
     let begin = Instant::now();
     let told = clients[0].call(&transition("bakery", "impatient", &body));
     assert_eq!((told.status, &told.json()["acks"]), (200, &json!("lease_expiry")), "{told}");

@@ -17,7 +17,6 @@ use crate::{
     digest,
     http::{json as body_json, problem::Problem},
     ids::SiteId,
-    lease::Acks,
 };
 
 /// The caller while no authentication is configured: whoever reaches the loopback address or the socket.
@@ -103,11 +102,7 @@ fn told(mut body: Value, effective: Effective) -> (StatusCode, Value) {
     let (status, news) = match effective {
         Effective::Yes { acks: None, .. } => return (StatusCode::OK, body),
         Effective::Yes { waited, acks: Some(acks) } => {
-            let acks = match acks {
-                Acks::All => "all",
-                Acks::LeaseExpiry => "lease_expiry",
-            };
-            (StatusCode::OK, json!({"waited_ms": millis(waited), "acks": acks}))
+            (StatusCode::OK, json!({"waited_ms": millis(waited), "acks": acks.wire_name()}))
         }
         Effective::NotYet { no_later_than, pending } => {
             let bound = millis(no_later_than);
