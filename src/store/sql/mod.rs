@@ -2,7 +2,7 @@
 //!
 //! A change goes through `writer` (a thread with a queue) into `change` (one transaction); reads go through `readers` (a
 //! few connections, one snapshot each). `sites`, `handovers`, `people`, `log`, `replies`, `sagas` and `deliveries` turn
-//! values into rows and back. They know a database as a [`Db`]: statements with numbered parameters, rows with named
+//! values into rows and back. They know a database as a `Db`: statements with numbered parameters, rows with named
 //! columns, three kinds of value. How a database is opened, locked, committed and told apart from a broken one is in
 //! `store::sqlite` and `store::postgres`.
 //!
