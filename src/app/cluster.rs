@@ -6,6 +6,7 @@
 //! to the view before the next poll tells the registry of it.
 
 use std::{
+    collections::BTreeSet,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -323,13 +324,15 @@ impl Following {
     fn take(&mut self, sent: Boot, polled: Polled) -> Result<Duration, StoreError> {
         let Polled { answer, clock, committed } = polled;
         let (revision, ttl) = (answer.revision, answer.ttl);
-        let same = self.follower.view().is_some_and(|view| *view.epoch() == answer.epoch);
-        let news = !same || !answer.changes.is_empty();
-        let others =
-            !same || !answer.complete || answer.changes.iter().any(|(_, key)| !key.as_str().starts_with("site:"));
-        let directory = if others {
+        let followed = self.follower.view().filter(|view| *view.epoch() == answer.epoch).map(|view| view.revision());
+        let news = followed != Some(revision);
+        // Only where every revision in between is told of, and tells of sites, are agencies and staff what they were.
+        let told: BTreeSet<Revision> = answer.changes.iter().map(|(revision, _)| *revision).collect();
+        let between = followed.and_then(|known| usize::try_from(revision.0.saturating_sub(known.0)).ok());
+        let gapless = answer.complete && between == Some(told.len());
+        let directory = if !gapless || answer.changes.iter().any(|(_, key)| !key.as_str().starts_with("site:")) {
             let read = self.runtime.block_on(self.store.directory())?;
-            if read.revision != revision {
+            if (read.revision, &read.epoch) != (revision, &answer.epoch) {
                 // Somebody committed in between: agencies of another revision than the sites would be a mixture.
                 return Ok(Duration::ZERO);
             }

@@ -4,6 +4,7 @@
 //! command line only translate. What is pure (decisions, transitions, texts) is called from here with `now` and data;
 //! what must hold together (state, audit, reply, revision) goes into one change of the store.
 
+mod acting;
 mod check;
 mod cluster;
 mod command;
@@ -18,6 +19,7 @@ mod rules;
 mod saga;
 #[cfg(test)]
 mod tests;
+mod texts;
 mod timers;
 
 pub use check::{Checked, Detail};
@@ -25,10 +27,11 @@ pub use cluster::Effective;
 pub use command::{CommandRequest, Reply, ReplyBody};
 pub use diff::{Change as PermissionChange, PermissionDiff};
 pub use failure::{Failure, Kind};
-pub use preview::{Notice, Preview};
+pub use preview::Preview;
 pub use read::{AccessEntry, Viewer};
 pub use registry::{AccountState, AccountUpdate, AccountView, AgencyUpdate, PlanUpdate, Registered, SiteUpdate};
 pub use rules::Rules;
+pub use texts::Notice;
 
 use std::{
     path::Path,

@@ -6,7 +6,7 @@ use smol_str::SmolStr;
 use super::{
     App, Failure, Kind,
     diff::{State, concerning, people_of},
-    preview::{self, Notice},
+    texts::{self, Notice},
 };
 use crate::{
     assignment::{Agency, Asked, MemberRole, Reach, Via},
@@ -146,7 +146,7 @@ impl App {
                 "What this handover was about no longer exists.",
             ));
         }
-        preview::of_handover(self, &site, &handover, audience, lang)
+        texts::of_handover(self, &site, &handover, audience, lang)
     }
 
     /// What is going on with a site, told to one side.
@@ -155,7 +155,7 @@ impl App {
     /// `404` for an unknown site, `400` for an unknown language.
     pub async fn notices(&self, site: &SiteId, audience: Audience, lang: &str) -> Result<Vec<Notice>, Failure> {
         let site = self.site(site).await?;
-        preview::going_on(self, &site, audience, lang)
+        texts::going_on(self, &site, audience, lang)
     }
 
     /// A site's audit events after a position.
