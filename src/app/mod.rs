@@ -33,14 +33,7 @@ pub use registry::{AccountState, AccountUpdate, AccountView, AgencyUpdate, PlanU
 pub use rules::Rules;
 pub use texts::Notice;
 
-use std::{
-    path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use tokio::sync::{Notify, watch};
 
@@ -51,7 +44,6 @@ use crate::{
     config::{Billing, PostgresUrl, SharedCacheSettings},
     events::Wake,
     handover::Timers,
-    revision::Revision,
     store::{Committed, Observer, Store, StoreError, postgres, sql::SqlStore, sqlite},
     time::Timestamp,
 };
@@ -70,8 +62,6 @@ pub struct App {
     wake: watch::Sender<Wake>,
     /// The other replicas, where there may be some.
     cluster: Option<cluster::Cluster>,
-    /// The last revision that this process committed.
-    committed: Arc<AtomicU64>,
 }
 
 /// A last commit further ahead of the clock than this is worth a warning.
@@ -90,7 +80,6 @@ struct Parts {
     owed: Arc<Notify>,
     billing: Option<Arc<saga::Desk>>,
     wake: watch::Sender<Wake>,
-    committed: Arc<AtomicU64>,
 }
 
 impl Parts {
@@ -102,16 +91,14 @@ impl Parts {
             billing: saga::Desk::of(billing, Arc::clone(&owed)).map(Arc::new),
             owed,
             wake: watch::Sender::new(Wake::default()),
-            committed: Arc::default(),
         }
     }
     /// What the store calls after each commit: `show` brings it to the view, then everybody who waits is woken.
     fn observer(&self, show: impl Fn(&Committed) + Send + Sync + 'static) -> Observer {
         let (deadlines, owed) = (Arc::clone(&self.deadlines), Arc::clone(&self.owed));
-        let (wake, last) = (self.wake.clone(), Arc::clone(&self.committed));
+        let wake = self.wake.clone();
         Arc::new(move |committed| {
             show(committed);
-            last.fetch_max(committed.revision.0, Ordering::AcqRel);
             deadlines.notify_one();
             owed.notify_one();
             wake.send_modify(|wake| wake.commits += 1);
@@ -124,8 +111,8 @@ impl Parts {
         clock: Arc<dyn Clock>,
         cluster: Option<cluster::Cluster>,
     ) -> Arc<App> {
-        let Self { view, deadlines, owed: _, billing, wake, committed } = self;
-        Arc::new(App { store, view, clock, rules, deadlines, billing, wake, cluster, committed })
+        let Self { view, deadlines, owed: _, billing, wake } = self;
+        Arc::new(App { store, view, clock, rules, deadlines, billing, wake, cluster })
     }
 }
 
@@ -242,11 +229,6 @@ impl App {
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.clock.now().max(self.view.head().1)
-    }
-    /// The last revision that this process committed.
-    #[must_use]
-    pub fn committed(&self) -> Revision {
-        Revision(self.committed.load(Ordering::Acquire))
     }
     /// Leaves the registry of replicas; nothing is answered afterwards. Blocks for a moment.
     pub fn leave(&self) {
