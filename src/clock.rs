@@ -13,7 +13,7 @@ use std::sync::{
     atomic::{AtomicI64, AtomicU64, Ordering},
 };
 
-use crate::{ids::HandoverId, lease::Boot, time::Timestamp};
+use crate::{fault, ids::HandoverId, lease::Boot, time::Timestamp};
 
 /// Where `now` comes from.
 pub trait Clock: Send + Sync + 'static {
@@ -134,7 +134,7 @@ impl BootClock for SystemBootClock {
     fn boottime(&self) -> Boot {
         let read = rustix::time::clock_gettime(Self::ID);
         let seconds = u64::try_from(read.tv_sec).unwrap_or(0);
-        Boot::new(std::time::Duration::new(seconds, u32::try_from(read.tv_nsec).unwrap_or(0)))
+        Boot::new(fault::bent(std::time::Duration::new(seconds, u32::try_from(read.tv_nsec).unwrap_or(0))))
     }
 }
 

@@ -23,6 +23,7 @@ pub mod site;
 pub mod billing;
 pub mod cache;
 pub mod clock;
+pub mod fault;
 pub mod store;
 
 // The service and its edge.

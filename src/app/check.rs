@@ -9,8 +9,9 @@ use crate::{
     assignment::{Asked, Moment, Outcome, SitePolicies, SiteRow, Standing},
     cache::Fill,
     clock::{BootClock as _, SystemBootClock},
+    fault::{self, Mutant, Point},
     ids::{Principal, SiteId},
-    lease::{Boot, Pinned},
+    lease::{self, Boot, Pinned},
     revision::Revision,
     store::Store,
     time::Timestamp,
@@ -53,6 +54,14 @@ enum Found {
     Site(Arc<SiteRow>, Arc<SitePolicies>, Option<Moment>, Revision),
     Absent(Arc<SitePolicies>, Revision),
     Unknown,
+}
+
+/// The reading that a lease is held against.
+fn reading(lease: &lease::View) -> Boot {
+    if fault::mutant(Mutant::TimerLease) && fault::timer_holds() {
+        return lease.t0();
+    }
+    SystemBootClock.boottime()
 }
 
 /// How often a fill is tried again while commits keep coming.
@@ -129,10 +138,12 @@ impl App {
             };
             (found, sight.lease.cloned())
         });
+        fault::point(Point::Pinned);
+        let lease = if fault::mutant(Mutant::TwoViews) { self.view.lease() } else { lease };
         let pinned = match (&self.cluster, &lease) {
             (None, _) => None,
             // Read after the request was received: on this the promise rests (`lease`).
-            (Some(_), Some(lease)) => match Pinned::pin(lease, SystemBootClock.boottime()) {
+            (Some(_), Some(lease)) => match Pinned::pin(lease, reading(lease)) {
                 Some(pinned) => Some(pinned),
                 None => return Ok(Look::NoLease),
             },
@@ -148,13 +159,11 @@ impl App {
                 Checked { outcome, revision, policies, until }
             }
         };
-        match pinned {
-            None => Ok(Look::Answered(checked)),
-            // Again right before the reply: whoever was stopped in between asks anew.
-            Some(pinned) => Ok(pinned
-                .reply(SystemBootClock.boottime(), checked)
-                .map_or(Look::NoLease, |(checked, _)| Look::Answered(checked))),
-        }
+        let (Some(pinned), Some(lease)) = (pinned, &lease) else { return Ok(Look::Answered(checked)) };
+        // Again right before the reply: whoever was stopped in between asks anew.
+        let look = pinned.reply(reading(lease), checked).map_or(Look::NoLease, |(checked, _)| Look::Answered(checked));
+        fault::point(Point::Evaluated);
+        Ok(look)
     }
 
     #[expect(clippy::too_many_arguments, reason = "one question, in its parts")]

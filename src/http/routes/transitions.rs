@@ -15,6 +15,7 @@ use super::{Service, command::TransitionBody, reply};
 use crate::{
     app::{CommandRequest, Effective, Preview},
     digest,
+    fault::{self, Point},
     http::{json as body_json, problem::Problem},
     ids::SiteId,
 };
@@ -92,6 +93,7 @@ pub(super) async fn transition(
     let command = tokio::spawn(async move { app.command(request).await });
     let done = command.await.map_err(|_| Problem::internal())??;
     let effective = service.app().effective(done.revision, patience).await;
+    fault::point(Point::BeforeReply);
     let (status, body) = told(done.body, effective);
     Ok(reply::stamped(reply::json(status, &body)?, done.revision, Some(done.revision)))
 }

@@ -13,12 +13,16 @@ use tokio_postgres::{
 };
 
 use super::{
-    error::{failed, fault, rolled_back},
+    error::{failed, fault as fault_of, rolled_back},
+    replica,
     server::{Server, Session},
 };
-use crate::store::{
-    StoreError,
-    sql::db::{Connection, Db, Ending, Fault, Param, Row, Value},
+use crate::{
+    fault::{self, Mutant, Point},
+    store::{
+        StoreError,
+        sql::db::{Connection, Db, Ending, Fault, Param, Row, Value},
+    },
 };
 
 /// How long one statement may take, COMMIT included, before its connection is given up.
@@ -76,6 +80,7 @@ impl PostgresConnection {
     /// COMMIT, and what came of it.
     fn commit(&self, kept: &Kept) -> Result<(), StoreError> {
         kept.session.warnings();
+        fault::point(Point::BeforeCommit);
         let unknown = |why: String| Err(StoreError::Unknown(why));
         match self.server.within(COMMIT, kept.session.client().batch_execute("COMMIT"))? {
             // The one warning that a COMMIT gives: it is on this server's disk, but the wait for its standby was broken off.
@@ -112,6 +117,7 @@ impl Connection for PostgresConnection {
                 // Heard when the commit is done; a hint, without which replicas find it a poll later.
                 self.run(&kept, "NOTIFY mandate")?;
                 self.commit(&kept)?;
+                fault::point(Point::AfterCommit);
             }
             Ok(Ending::Leave) => self.run(&kept, "ROLLBACK")?,
             Err(error) => {
@@ -152,7 +158,7 @@ impl Statements<'_> {
     fn wait<T>(&self, work: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Result<T, Fault> {
         match self.server.within(STATEMENT, work).map_err(Fault::Store)? {
             Some(Ok(answer)) => Ok(answer),
-            Some(Err(error)) => Err(fault(&error)),
+            Some(Err(error)) => Err(fault_of(&error)),
             None => Err(Fault::Store(StoreError::Unavailable(format!("it did not answer within {STATEMENT:?}")))),
         }
     }
@@ -175,6 +181,9 @@ impl Db for Statements<'_> {
         "n"
     }
     fn timeline(&self) -> Result<String, StoreError> {
+        if fault::mutant(Mutant::StandbyPoll) {
+            return Ok(replica::PLANTED_TIMELINE.to_owned());
+        }
         // Refused by a standby: what it holds may be old.
         let sql = "SELECT substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)";
         match self.query(sql, &[])?.first().and_then(Row::first) {
@@ -185,7 +194,7 @@ impl Db for Statements<'_> {
 }
 
 fn values_of(row: &tokio_postgres::Row) -> Result<Vec<Value>, Fault> {
-    row.columns().iter().enumerate().map(|(n, column)| value_of(row, n, column).map_err(|e| fault(&e))).collect()
+    row.columns().iter().enumerate().map(|(n, column)| value_of(row, n, column).map_err(|e| fault_of(&e))).collect()
 }
 
 fn value_of(row: &tokio_postgres::Row, n: usize, column: &Column) -> Result<Value, tokio_postgres::Error> {

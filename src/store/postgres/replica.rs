@@ -21,6 +21,7 @@ use super::{
     server::{Server, Session},
 };
 use crate::{
+    fault::{self, Mutant},
     lease::{Chain, Epoch, Key, PollAnswer, ReplicaId},
     revision::Revision,
     store::StoreError,
@@ -75,6 +76,20 @@ const READ: &str = "
         ARRAY(SELECT key FROM change WHERE revision > $4 ORDER BY revision, n LIMIT $5) AS keys
     FROM own, head, lease";
 
+/// What a standby answers to, for the mistake that is planted there: it may be behind, and cannot be written to.
+pub(super) const PLANTED_TIMELINE: &str = "00000001";
+
+/// The poll, without its row in the registry and what only a primary tells.
+fn planted() -> String {
+    let begin = READ.find("UPDATE replica").unwrap_or(0);
+    let end = READ.find("RETURNING 1)").unwrap_or(0);
+    let parts = (READ.get(..begin).unwrap_or(""), READ.get(end..).unwrap_or(""));
+    let nobody = "SELECT 1 WHERE $1::text || $2::text || $3::text IS NOT NULL)";
+    format!("{}{nobody}{}", parts.0, parts.1.trim_start_matches("RETURNING 1)"))
+        .replace("pg_is_in_recovery()", "false")
+        .replace("substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)", &format!("'{PLANTED_TIMELINE}'"))
+}
+
 impl Replica {
     /// A replica that is not registered yet. `address` is where others can ask it; `hint` is woken by commits.
     ///
@@ -95,6 +110,10 @@ impl Replica {
             let build = env!("CARGO_PKG_VERSION");
             let client = session.client();
             client.batch_execute("LISTEN mandate").await.map_err(|error| failed(&error))?;
+            if fault::mutant(Mutant::StandbyPoll) {
+                drop(client.execute(REGISTER, &[&id, &address, &build]).await);
+                return client.prepare(&planted()).await.map_err(|error| failed(&error));
+            }
             client.execute(REGISTER, &[&id, &address, &build]).await.map_err(|error| failed(&error))?;
             client.prepare(READ).await.map_err(|error| failed(&error))
         })?;

@@ -6,7 +6,6 @@
 //! to the view before the next poll tells the registry of it.
 
 use std::{
-    collections::BTreeSet,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -21,6 +20,9 @@ use tokio::{
     sync::{Notify, watch},
 };
 
+mod follow;
+
+use self::follow::Following;
 use super::{App, Failure, Kind};
 use crate::{
     cache::{
@@ -28,21 +30,14 @@ use crate::{
         shared::{Lookup, SharedCache},
     },
     clock::{BootClock as _, DatabaseClock, SystemBootClock},
+    fault::{self, Mutant, Point},
     ids::SiteId,
     lease::{Ack, Acks, Boot, Epoch, Follower, Margin, ReplicaId, Verdict, Watch},
     revision::Revision,
     site::Site,
-    store::{
-        At, Store as _, StoreError,
-        postgres::{Polled, Replica},
-        sql::SqlStore,
-    },
+    store::{At, Store as _, StoreError, postgres::Replica, sql::SqlStore},
 };
 
-/// How many polls there are in one lease.
-const POLLS_PER_LEASE: u32 = 5;
-/// How long a lost connection is left alone.
-const AFTER_FAILURE: Duration = Duration::from_millis(200);
 /// How long a check waits for a poll that would let it answer.
 const REFRESH: Duration = Duration::from_millis(800);
 /// How long a writer waits before it reads the registry again: at first, and at most.
@@ -120,21 +115,6 @@ pub enum Effective {
     },
 }
 
-/// What the thread works with.
-struct Following {
-    replica: Replica,
-    follower: Follower,
-    view: Arc<View>,
-    clock: Arc<DatabaseClock>,
-    store: Arc<SqlStore>,
-    hint: Arc<Notify>,
-    moved: watch::Sender<u64>,
-    stop: Arc<AtomicBool>,
-    runtime: Handle,
-    /// Said once for each time that it begins.
-    troubled: bool,
-}
-
 impl Cluster {
     /// Starts to follow. Must be called on a thread of a runtime.
     pub fn start(
@@ -185,7 +165,8 @@ impl Cluster {
         if let (Some(shared), Some(lease)) = (&self.shared, view.lease())
             && let Lookup::Hit(found) = shared.get(&name_of(lease.epoch()), site).await
         {
-            let read = At { revision: found.tag, epoch: lease.epoch().clone(), value: Some(*found.site) };
+            let tag = if fault::mutant(Mutant::Untagged) { lease.revision() } else { found.tag };
+            let read = At { revision: tag, epoch: lease.epoch().clone(), value: Some(*found.site) };
             match view.fill(site, &read, now) {
                 Fill::Done => return Ok(Fill::Done),
                 Fill::Ahead => return Ok(Fill::Ahead),
@@ -200,6 +181,12 @@ impl Cluster {
             tracing::error!(%lost, %site, "a site could not be read");
             Failure::from(StoreError::Unavailable(lost.to_string()))
         })??;
+        if fault::mutant(Mutant::TagAtFill)
+            && let Some(lease) = view.lease()
+        {
+            let read = At { revision: lease.revision(), epoch: lease.epoch().clone(), value: read.value.clone() };
+            return Ok(view.fill(site, &read, now));
+        }
         let verdict = view.fill(site, &read, now);
         if let (Some(shared), Some(found)) = (&self.shared, &read.value) {
             shared.put(&name_of(&read.epoch), read.revision, Arc::new(found.clone()));
@@ -229,7 +216,11 @@ impl Cluster {
         let committed = SystemBootClock.boottime();
         let mut pause = ASK_AGAIN.0;
         self.hint();
+        if fault::mutant(Mutant::AckAtCommit) {
+            return Effective::Yes { waited: Duration::ZERO, acks: Some(Acks::All) };
+        }
         loop {
+            fault::point(Point::WhileWaiting);
             let verdict = self.judge(revision, committed).await;
             let now = SystemBootClock.boottime();
             let waited = now.since(committed).unwrap_or_default();
@@ -250,8 +241,17 @@ impl Cluster {
     async fn judge(&self, revision: Revision, committed: Boot) -> Verdict {
         let asked = SystemBootClock.boottime();
         let read = self.store.registry().await;
-        let now = SystemBootClock.boottime();
-        let ack = |ttl_max, epoch| Ack { epoch, revision, committed, ttl_max, margin: Margin::STANDARD };
+        let mut now = SystemBootClock.boottime();
+        if fault::mutant(Mutant::ShortWait)
+            && let Ok(At { value: (_, ttl_max), .. }) = &read
+        {
+            now = now.plus(Margin::STANDARD.bound(*ttl_max) / 4);
+        }
+        let mut margin = Margin::STANDARD;
+        if fault::mutant(Mutant::NoDrift) {
+            margin.drift_percent = 0;
+        }
+        let ack = |ttl_max, epoch| Ack { epoch, revision, committed, ttl_max, margin };
         match read {
             Ok(At { epoch, value: (rows, ttl_max), .. }) => {
                 let registry = self.watch.lock().observe(asked, rows);
@@ -279,90 +279,6 @@ impl Drop for Cluster {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Release);
         self.hint.notify_one();
-    }
-}
-
-impl Following {
-    fn run(&mut self) {
-        while !self.stop.load(Ordering::Acquire) {
-            let wait = match self.round() {
-                Ok(wait) => wait,
-                Err(error) => {
-                    if !std::mem::replace(&mut self.troubled, true) {
-                        tracing::warn!(%error, "this replica cannot follow the database; it answers until its lease ends");
-                    }
-                    AFTER_FAILURE
-                }
-            };
-            let hint = Arc::clone(&self.hint);
-            let _ = self.runtime.block_on(async { tokio::time::timeout(wait, hint.notified()).await });
-        }
-        self.view.withdraw();
-        if let Err(error) = self.replica.deregister() {
-            tracing::warn!(%error, "this replica could not leave the registry; writers wait for its lease");
-        }
-    }
-
-    /// One poll, and what follows from it; how long until the next one.
-    fn round(&mut self) -> Result<Duration, StoreError> {
-        let at = SystemBootClock.boottime();
-        if !self.replica.is_connected() || self.follower.must_register(at) {
-            self.replica.register()?;
-            self.follower.registered_again(at);
-        }
-        let known = self.follower.view().map(|view| (view.epoch().clone(), view.revision()));
-        let nothing = (Epoch { id: "".into(), timeline: "".into() }, Revision(0));
-        let (epoch, applied) = known.unwrap_or(nothing);
-        let sent = SystemBootClock.boottime();
-        let Some(polled) = self.replica.poll(&epoch, applied)? else {
-            self.replica.register()?;
-            return Ok(Duration::ZERO);
-        };
-        self.take(sent, polled)
-    }
-
-    fn take(&mut self, sent: Boot, polled: Polled) -> Result<Duration, StoreError> {
-        let Polled { answer, clock, committed } = polled;
-        let (revision, ttl) = (answer.revision, answer.ttl);
-        let followed = self.follower.view().filter(|view| *view.epoch() == answer.epoch).map(|view| view.revision());
-        let news = followed != Some(revision);
-        // Only where every revision in between is told of, and tells of sites, are agencies and staff what they were.
-        let told: BTreeSet<Revision> = answer.changes.iter().map(|(revision, _)| *revision).collect();
-        let between = followed.and_then(|known| usize::try_from(revision.0.saturating_sub(known.0)).ok());
-        let gapless = answer.complete && between == Some(told.len());
-        let directory = if !gapless || answer.changes.iter().any(|(_, key)| !key.as_str().starts_with("site:")) {
-            let read = self.runtime.block_on(self.store.directory())?;
-            if (read.revision, &read.epoch) != (revision, &answer.epoch) {
-                // Somebody committed in between: agencies of another revision than the sites would be a mixture.
-                return Ok(Duration::ZERO);
-            }
-            Some(read.value)
-        } else {
-            None
-        };
-        match self.follower.answered(sent, answer) {
-            Ok(step) => {
-                self.clock.read(sent, clock);
-                self.view.follow(&step, directory, committed);
-                self.moved.send_modify(|count| *count += 1);
-                if std::mem::replace(&mut self.troubled, false) {
-                    tracing::info!(%revision, "this replica follows the database again");
-                }
-                // The registry hears of what was published with the next poll.
-                Ok(if news { Duration::ZERO } else { ttl / POLLS_PER_LEASE })
-            }
-            Err(reason) => {
-                if reason.quarantines() && self.view.lease().is_some() {
-                    self.view.withdraw();
-                    self.moved.send_modify(|count| *count += 1);
-                    tracing::error!(
-                        %reason,
-                        "revision_regression: this replica answers nothing until it is restarted; look at the database first"
-                    );
-                }
-                Err(StoreError::Unavailable(reason.to_string()))
-            }
-        }
     }
 }
 

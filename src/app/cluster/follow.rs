@@ -1,0 +1,159 @@
+//! The thread that follows the database: one poll after the other, what each finds published before the next one tells
+//! the registry of it.
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, watch},
+};
+
+use crate::{
+    cache::View,
+    clock::{BootClock as _, DatabaseClock, SystemBootClock},
+    fault::{self, Mutant, Point},
+    lease::{self, Boot, Epoch, Follower},
+    revision::Revision,
+    store::{
+        Store as _, StoreError,
+        postgres::{Polled, Replica},
+        sql::SqlStore,
+    },
+};
+
+/// How many polls there are in one lease.
+const POLLS_PER_LEASE: u32 = 5;
+/// How long a lost connection is left alone.
+const AFTER_FAILURE: Duration = Duration::from_millis(200);
+/// How long checks under the view before may take to end before the registry hears of a new one; and between two looks.
+const DRAIN: (Duration, Duration) = (Duration::from_millis(50), Duration::from_micros(200));
+
+/// What the thread works with.
+pub(super) struct Following {
+    pub replica: Replica,
+    pub follower: Follower,
+    pub view: Arc<View>,
+    pub clock: Arc<DatabaseClock>,
+    pub store: Arc<SqlStore>,
+    pub hint: Arc<Notify>,
+    pub moved: watch::Sender<u64>,
+    pub stop: Arc<AtomicBool>,
+    pub runtime: Handle,
+    /// Said once for each time that it begins.
+    pub troubled: bool,
+}
+
+impl Following {
+    /// Follows until it is told to stop, then leaves the registry.
+    pub fn run(&mut self) {
+        while !self.stop.load(Ordering::Acquire) {
+            let wait = match self.round() {
+                Ok(wait) => wait,
+                Err(error) => {
+                    if !std::mem::replace(&mut self.troubled, true) {
+                        tracing::warn!(%error, "this replica cannot follow the database; it answers until its lease ends");
+                    }
+                    AFTER_FAILURE
+                }
+            };
+            let hint = Arc::clone(&self.hint);
+            let _ = self.runtime.block_on(async { tokio::time::timeout(wait, hint.notified()).await });
+        }
+        self.view.withdraw();
+        if let Err(error) = self.replica.deregister() {
+            tracing::warn!(%error, "this replica could not leave the registry; writers wait for its lease");
+        }
+    }
+
+    /// One poll, and what follows from it; how long until the next one.
+    fn round(&mut self) -> Result<Duration, StoreError> {
+        let at = SystemBootClock.boottime();
+        if !self.replica.is_connected() || self.follower.must_register(at) {
+            self.replica.register()?;
+            self.follower.registered_again(at);
+        }
+        let known = self.follower.view().map(|view| (view.epoch().clone(), view.revision()));
+        let nothing = (Epoch { id: "".into(), timeline: "".into() }, Revision(0));
+        let (epoch, applied) = known.unwrap_or(nothing);
+        let sent = SystemBootClock.boottime();
+        let Some(polled) = self.replica.poll(&epoch, applied)? else {
+            self.replica.register()?;
+            return Ok(Duration::ZERO);
+        };
+        let sent = if fault::mutant(Mutant::LeaseFromAnswer) { SystemBootClock.boottime() } else { sent };
+        self.take(sent, polled)
+    }
+
+    fn take(&mut self, sent: Boot, polled: Polled) -> Result<Duration, StoreError> {
+        let Polled { answer, clock, committed } = polled;
+        let (revision, ttl) = (answer.revision, answer.ttl);
+        let followed = self.follower.view().filter(|view| *view.epoch() == answer.epoch).map(|view| view.revision());
+        let news = followed != Some(revision);
+        // Only where every revision in between is told of, and tells of sites, are agencies and staff what they were.
+        let told: BTreeSet<Revision> = answer.changes.iter().map(|(revision, _)| *revision).collect();
+        let between = followed.and_then(|known| usize::try_from(revision.0.saturating_sub(known.0)).ok());
+        let gapless = answer.complete && between == Some(told.len());
+        let directory = if !gapless || answer.changes.iter().any(|(_, key)| !key.as_str().starts_with("site:")) {
+            let read = self.runtime.block_on(self.store.directory())?;
+            if (read.revision, &read.epoch) != (revision, &answer.epoch) {
+                // Somebody committed in between: agencies of another revision than the sites would be a mixture.
+                return Ok(Duration::ZERO);
+            }
+            Some(read.value)
+        } else {
+            None
+        };
+        if fault::mutant(Mutant::AckOnReceipt) {
+            drop(self.replica.poll(&answer.epoch, revision));
+        }
+        fault::point(Point::BeforePublish);
+        let before = self.view.lease();
+        match self.follower.answered(sent, answer) {
+            Ok(step) => {
+                self.clock.read(sent, clock);
+                self.view.follow(&step, directory, committed);
+                if fault::mutant(Mutant::TimerLease) {
+                    fault::timer_begins(ttl);
+                }
+                self.moved.send_modify(|count| *count += 1);
+                if std::mem::replace(&mut self.troubled, false) {
+                    tracing::info!(%revision, "this replica follows the database again");
+                }
+                // The registry hears of what was published with the next poll.
+                if let Some(before) = before.filter(|_| news) {
+                    drain(&before);
+                }
+                Ok(if news { Duration::ZERO } else { ttl / POLLS_PER_LEASE })
+            }
+            Err(reason) => {
+                if reason.quarantines() && self.view.lease().is_some() {
+                    self.view.withdraw();
+                    self.moved.send_modify(|count| *count += 1);
+                    tracing::error!(
+                        %reason,
+                        "revision_regression: this replica answers nothing until it is restarted; look at the database first"
+                    );
+                }
+                Err(StoreError::Unavailable(reason.to_string()))
+            }
+        }
+    }
+}
+
+/// Waits, not for long, until no check is answered under `before` any more. Safety does not rest on it: those checks were
+/// received before the change is effective, and it only makes their late answers rarer.
+fn drain(before: &Arc<lease::View>) {
+    let begun = SystemBootClock.boottime();
+    while Arc::strong_count(before) > 1
+        && SystemBootClock.boottime().since(begun).is_some_and(|waited| waited < DRAIN.0)
+    {
+        std::thread::sleep(DRAIN.1);
+    }
+}
