@@ -24,6 +24,8 @@ pub struct Checked {
     pub outcome: Outcome,
     /// The revision it was decided at.
     pub revision: Revision,
+    /// The same as a token.
+    pub token: SmolStr,
     /// The rules it was decided under.
     pub policies: Arc<SitePolicies>,
     /// For a deny that time alone ends: when.
@@ -80,6 +82,7 @@ impl App {
         asked: &Asked,
         detail: Detail,
     ) -> Result<Checked, Failure> {
+        self.verified().await?;
         let Some(site) = site else { return Ok(self.denied("unknown_site")) };
         let mut asked_for_lease = false;
         for _ in 0..FILL_TRIES {
@@ -125,7 +128,7 @@ impl App {
         detail: Detail,
     ) -> Result<Look, Failure> {
         let wall = self.clock.now();
-        let (found, lease) = self.view.pin(site, |sight| {
+        let (found, lease, token) = self.view.pin(site, |sight| {
             let found = match (sight.row, sight.absent) {
                 (Some(row), _) => {
                     let (row, policies) = (Arc::clone(row), Arc::clone(sight.policies));
@@ -136,7 +139,7 @@ impl App {
                 (None, true) => Found::Absent(Arc::clone(sight.policies), sight.revision),
                 (None, false) => Found::Unknown,
             };
-            (found, sight.lease.cloned())
+            (found, sight.lease.cloned(), sight.token.clone())
         });
         fault::point(Point::Pinned);
         let lease = if fault::mutant(Mutant::TwoViews) { self.view.lease() } else { lease };
@@ -152,11 +155,11 @@ impl App {
         let checked = match found {
             Found::Unknown => return Ok(Look::Unknown),
             Found::Absent(policies, revision) => {
-                Checked { outcome: Outcome::denied("unknown_site"), revision, policies, until: None }
+                Checked { outcome: Outcome::denied("unknown_site"), revision, token, policies, until: None }
             }
             Found::Site(row, policies, moment, revision) => {
                 let (outcome, until) = self.decide(&row, &policies, principal, moment, action, asked, detail)?;
-                Checked { outcome, revision, policies, until }
+                Checked { outcome, revision, token, policies, until }
             }
         };
         let (Some(pinned), Some(lease)) = (pinned, &lease) else { return Ok(Look::Answered(checked)) };
@@ -196,6 +199,7 @@ impl App {
         Checked {
             outcome: Outcome::denied(reason),
             revision: self.view.head().0,
+            token: self.view.token(),
             policies: self.view.policies(),
             until: None,
         }

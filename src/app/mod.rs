@@ -5,6 +5,7 @@
 //! what must hold together (state, audit, reply, revision) goes into one change of the store.
 
 mod acting;
+mod chains;
 mod check;
 mod cluster;
 mod command;
@@ -41,7 +42,7 @@ use crate::{
     assignment::SitePolicies,
     cache::{View, shared::SharedCache},
     clock::{Clock, DatabaseClock},
-    config::{Billing, PostgresUrl, SharedCacheSettings},
+    config::{Billing, PostgresUrl, Reads, Role, SharedCacheSettings},
     events::Wake,
     handover::Timers,
     store::{Committed, Observer, Store, StoreError, postgres, sql::SqlStore, sqlite},
@@ -61,7 +62,21 @@ pub struct App {
     /// Wakes whoever delivers events.
     wake: watch::Sender<Wake>,
     /// The other replicas, where there may be some.
-    cluster: Option<cluster::Cluster>,
+    cluster: Option<Arc<cluster::Cluster>>,
+    chains: Arc<chains::Chains>,
+}
+
+/// How a process is one of many.
+#[derive(Debug, Default)]
+pub struct Replication {
+    /// What it does.
+    pub role: Role,
+    /// On what it rests when it answers from memory.
+    pub reads: Reads,
+    /// Whether a change that is on one server only is refused its `200`.
+    pub require_replicated: bool,
+    /// Where replicas share copies.
+    pub shared: Option<SharedCacheSettings>,
 }
 
 /// A last commit further ahead of the clock than this is worth a warning.
@@ -80,6 +95,7 @@ struct Parts {
     owed: Arc<Notify>,
     billing: Option<Arc<saga::Desk>>,
     wake: watch::Sender<Wake>,
+    chains: Arc<chains::Chains>,
 }
 
 impl Parts {
@@ -91,13 +107,15 @@ impl Parts {
             billing: saga::Desk::of(billing, Arc::clone(&owed)).map(Arc::new),
             owed,
             wake: watch::Sender::new(Wake::default()),
+            chains: Arc::default(),
         }
     }
     /// What the store calls after each commit: `show` brings it to the view, then everybody who waits is woken.
     fn observer(&self, show: impl Fn(&Committed) + Send + Sync + 'static) -> Observer {
         let (deadlines, owed) = (Arc::clone(&self.deadlines), Arc::clone(&self.owed));
-        let wake = self.wake.clone();
+        let (wake, chains) = (self.wake.clone(), Arc::clone(&self.chains));
         Arc::new(move |committed| {
+            chains.note(&committed.epoch.id, committed.revision, &committed.chain);
             show(committed);
             deadlines.notify_one();
             owed.notify_one();
@@ -109,10 +127,10 @@ impl Parts {
         store: Arc<SqlStore>,
         rules: Rules,
         clock: Arc<dyn Clock>,
-        cluster: Option<cluster::Cluster>,
+        cluster: Option<Arc<cluster::Cluster>>,
     ) -> Arc<App> {
-        let Self { view, deadlines, owed: _, billing, wake } = self;
-        Arc::new(App { store, view, clock, rules, deadlines, billing, wake, cluster })
+        let Self { view, deadlines, owed: _, billing, wake, chains } = self;
+        Arc::new(App { store, view, clock, rules, deadlines, billing, wake, cluster, chains })
     }
 }
 
@@ -147,7 +165,7 @@ impl App {
         let store = Arc::new(sqlite::open(path, Some(observer))?);
         let head = store.head().await?;
         let directory = store.directory().await?;
-        parts.view.begin(directory.revision, head.at, directory.value);
+        parts.view.begin(&head, directory.value);
         let ahead = head.at.since(clock.now());
         if ahead > CLOCK_AHEAD {
             tracing::warn!(
@@ -162,7 +180,7 @@ impl App {
     }
 
     /// Opens a database that other replicas may write to as well, and is ready to answer: it follows their commits, and
-    /// answers under its lease only. `address` is where others can ask this one; `shared` is where replicas share copies.
+    /// answers under its lease only. `address` is where others can ask this one; `how` says the rest.
     ///
     /// Deadlines are compared with the database's clock.
     ///
@@ -173,15 +191,16 @@ impl App {
         address: String,
         policies: Arc<SitePolicies>,
         rules: Rules,
-        shared: Option<&SharedCacheSettings>,
+        how: Replication,
     ) -> Result<Arc<Self>, StoreError> {
+        let Replication { role, reads, require_replicated, shared } = how;
         let parts = Parts::new(policies, &Billing::default());
         let heard = cluster::Heard::new(Arc::clone(&parts.view));
         let start = |settings| {
             let heard = heard.clone();
             SharedCache::start(settings, move |revision| heard.of(revision))
         };
-        let shared = shared.map(start).transpose().map_err(StoreError::Unavailable)?.map(Arc::new);
+        let shared = shared.as_ref().map(start).transpose().map_err(StoreError::Unavailable)?.map(Arc::new);
         let sharing = shared.clone();
         let observer = parts.observer(move |committed| {
             let Some(shared) = &sharing else { return };
@@ -192,11 +211,25 @@ impl App {
             shared.hint(committed.revision);
         });
         let secret = url.secret().to_owned();
-        let opening = tokio::task::spawn_blocking(move || postgres::open(&secret, Some(observer)));
+        let opening = tokio::task::spawn_blocking(move || {
+            if role.writes() { postgres::open(&secret, Some(observer)) } else { postgres::open_read_only(&secret) }
+        });
         let store = opening.await.map_err(|error| StoreError::Unavailable(error.to_string()))??;
         let (store, clock) = (Arc::new(store), Arc::new(DatabaseClock::default()));
-        let (view, follows) = (Arc::clone(&parts.view), Arc::clone(&clock));
-        let cluster = cluster::Cluster::start(url.secret(), address, Arc::clone(&store), view, follows, shared, heard)?;
+        let setup = cluster::Setup {
+            url: url.secret().to_owned(),
+            address,
+            store: Arc::clone(&store),
+            view: Arc::clone(&parts.view),
+            clock: Arc::clone(&clock),
+            shared,
+            heard,
+            chains: Arc::clone(&parts.chains),
+            reads,
+            require_replicated,
+            role,
+        };
+        let cluster = cluster::Cluster::start(setup)?;
         let app = parts.assemble(store, rules, clock, Some(cluster));
         for _ in 0..FIRST_LEASE_TRIES {
             if app.ready().await.is_ok() {

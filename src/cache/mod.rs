@@ -27,14 +27,15 @@ use std::{
 };
 
 use parking_lot::RwLock;
+use smol_str::SmolStr;
 
 use crate::{
     assignment::{Directory, SitePolicies, SiteRow},
     ids::SiteId,
     lease::{self, Boot, Key, Pinned, Tag, Use},
-    revision::Revision,
+    revision::{Revision, RevisionToken},
     site::Site,
-    store::{At, Committed},
+    store::{At, Committed, Head},
     time::Timestamp,
 };
 
@@ -55,6 +56,9 @@ pub struct View {
 
 #[derive(Debug)]
 struct Inner {
+    /// The history, and the revision of it as callers keep it.
+    epoch: SmolStr,
+    token: SmolStr,
     revision: Revision,
     at: Timestamp,
     directory: Directory,
@@ -82,6 +86,8 @@ pub enum Fill {
 pub struct Sight<'a> {
     /// The pinned revision.
     pub revision: Revision,
+    /// The same as a token, for callers to keep.
+    pub token: &'a SmolStr,
     /// When it was committed.
     pub at: Timestamp,
     /// The site, when it is in the view already.
@@ -102,6 +108,8 @@ impl View {
     pub fn new(policies: Arc<SitePolicies>, max_sites: usize) -> Self {
         Self {
             inner: RwLock::new(Inner {
+                epoch: SmolStr::default(),
+                token: SmolStr::default(),
                 revision: Revision(0),
                 at: Timestamp::default(),
                 directory: Directory::default(),
@@ -115,10 +123,9 @@ impl View {
         }
     }
     /// Begins at what the store holds at start.
-    pub fn begin(&self, revision: Revision, at: Timestamp, directory: Directory) {
+    pub fn begin(&self, head: &Head, directory: Directory) {
         let mut inner = self.inner.write();
-        inner.revision = revision;
-        inner.at = at;
+        inner.moved(head.epoch.as_str().into(), head.revision, &head.chain, head.at);
         inner.directory = directory;
         inner.clear();
     }
@@ -128,6 +135,7 @@ impl View {
         let inner = self.inner.read();
         look(Sight {
             revision: inner.revision,
+            token: &inner.token,
             at: inner.at,
             row: inner.shards.get(shard).and_then(|rows| rows.get(site)),
             absent: inner.absent.contains(site),
@@ -141,6 +149,16 @@ impl View {
     pub fn head(&self) -> (Revision, Timestamp) {
         let inner = self.inner.read();
         (inner.revision, inner.at)
+    }
+    /// The history, by its id.
+    #[must_use]
+    pub fn epoch(&self) -> SmolStr {
+        self.inner.read().epoch.clone()
+    }
+    /// The present revision as a token.
+    #[must_use]
+    pub fn token(&self) -> SmolStr {
+        self.inner.read().token.clone()
     }
     /// The rules in force.
     #[must_use]
@@ -182,7 +200,8 @@ impl View {
         if let Some(directory) = directory {
             inner.directory = directory;
         }
-        (inner.revision, inner.at, inner.lease) = (view.revision(), at, Some(Arc::clone(view)));
+        inner.moved(view.epoch().id.clone(), view.revision(), view.chain().as_str(), at);
+        inner.lease = Some(Arc::clone(view));
     }
     /// Forgets everything, and answers nothing more, until a poll is followed again.
     pub fn withdraw(&self) {
@@ -213,8 +232,7 @@ impl View {
         for (shard, id, row) in rows {
             inner.put(shard, id, row, self.per_shard);
         }
-        inner.revision = committed.revision;
-        inner.at = committed.at;
+        inner.moved(committed.epoch.id.clone(), committed.revision, &committed.chain, committed.at);
     }
     /// How many sites the view holds.
     #[must_use]
@@ -235,6 +253,13 @@ impl View {
 }
 
 impl Inner {
+    fn moved(&mut self, epoch: SmolStr, revision: Revision, chain: &str, at: Timestamp) {
+        if revision != self.revision || epoch != self.epoch {
+            let token = RevisionToken::of(&epoch, revision, chain);
+            self.token = token.map(|token| token.to_string().into()).unwrap_or_default();
+        }
+        (self.epoch, self.revision, self.at) = (epoch, revision, at);
+    }
     fn clear(&mut self) {
         self.shards.iter_mut().for_each(HashMap::clear);
         self.absent.clear();

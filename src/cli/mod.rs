@@ -12,11 +12,13 @@ mod database;
 mod demo;
 mod exit;
 mod export;
+mod grants;
 mod health;
 mod import;
 mod lines;
 mod policies;
 mod policy;
+mod restore;
 mod serve;
 mod service;
 mod settings;
@@ -54,6 +56,8 @@ enum Command {
     Policy(policy::Policy),
     Import(import::Import),
     Export(export::Export),
+    Restore(restore::Restore),
+    Grants(grants::Grants),
     #[command(subcommand)]
     Audit(audit::Audit),
     Health(health::Health),
@@ -89,6 +93,8 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Policy(command) => command.run(),
         Command::Import(command) => command.run(),
         Command::Export(command) => command.run(),
+        Command::Restore(command) => command.run(),
+        Command::Grants(command) => command.run(),
         Command::Audit(command) => command.run(),
         Command::Health(command) => command.run(),
     };

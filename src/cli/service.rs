@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 
 use super::exit::Stop;
 use crate::{
-    app::{App, Rules},
+    app::{App, Replication, Rules},
     assignment::SitePolicies,
     clock::Clock,
     config::{Config, Database, Listen},
@@ -28,7 +28,8 @@ pub struct Service {
     config: Config,
     control: Listener,
     admin: Listener,
-    delivery: Delivery,
+    /// None where nothing is written.
+    delivery: Option<Delivery>,
 }
 
 impl Service {
@@ -51,12 +52,21 @@ impl Service {
                 App::open_with_billing(path, policies, rules, Arc::clone(&clock), &config.billing).await?
             }
             Database::Postgres(url) => {
-                let shared = config.shared_cache();
-                App::open_replica(url, control.address().to_string(), policies, rules, shared.as_ref()).await?
+                let how = Replication {
+                    role: config.role,
+                    reads: config.reads,
+                    require_replicated: config.require_replicated,
+                    shared: config.shared_cache(),
+                };
+                App::open_replica(url, control.address().to_string(), policies, rules, how).await?
             }
         };
         let (store, wake) = app.outbox();
-        let delivery = Delivery::open(&config.events, store, clock, wake).await.map_err(Stop::failed)?;
+        let delivery = if config.role.writes() {
+            Some(Delivery::open(&config.events, store, clock, wake).await.map_err(Stop::failed)?)
+        } else {
+            None
+        };
         Ok(Self { app, config, control, admin, delivery })
     }
 
@@ -79,12 +89,22 @@ impl Service {
     /// Serves until `stop` is ready, then lets running requests end.
     pub async fn run(self, stop: impl Future<Output = ()>) {
         let Self { app, config, control, admin, delivery } = self;
-        let delivery = delivery.start();
-        let timers = tokio::spawn(Arc::clone(&app).run_timers());
-        let billing = tokio::spawn(Arc::clone(&app).run_billing());
+        let delivery = delivery.map(Delivery::start);
+        let writes = config.role.writes();
+        let (timed, paid) = (Arc::clone(&app), Arc::clone(&app));
+        let timers = tokio::spawn(async move {
+            if writes {
+                timed.run_timers().await;
+            }
+        });
+        let billing = tokio::spawn(async move {
+            if writes {
+                paid.run_billing().await;
+            }
+        });
         let edge = |listener: &Listener, router| Edge::new(router, Hosts::of(listener.address(), config.auth));
         let admin_edge = edge(&admin, routes::admin(Arc::clone(&app)));
-        let control_edge = edge(&control, routes::control(Arc::clone(&app), config.limits.clone()));
+        let control_edge = edge(&control, routes::control(Arc::clone(&app), config.limits.clone(), config.role));
         let (end, ended) = oneshot::channel::<()>();
         let limits = config.limits.clone();
         let admin = tokio::spawn(async move {
@@ -99,7 +119,9 @@ impl Service {
         timers.abort();
         // What billing was told without that being written down is told again by the next process.
         billing.abort();
-        delivery.stop().await;
+        if let Some(delivery) = delivery {
+            delivery.stop().await;
+        }
         drop(end);
         drop(admin.await);
     }

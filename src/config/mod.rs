@@ -25,7 +25,7 @@ pub use billing::{Billing, Secret};
 pub use events::{Events, RedisUrl, SigningSecret, THE_STREAM, THE_WEBHOOK, Webhook, WebhookUrl};
 pub use listen::Listen;
 pub use shared_cache::{CacheUrl, MacKeys, Place, SharedCacheSettings};
-pub use values::{Auth, Database, PostgresUrl};
+pub use values::{Auth, Database, PostgresUrl, Reads, Role};
 
 use crate::handover::{Quotas, Timers};
 
@@ -39,6 +39,12 @@ pub struct Config {
     pub admin_listen: Listen,
     /// The system of record.
     pub database_url: Database,
+    /// What this process does.
+    pub role: Role,
+    /// On what a replica rests when it answers from memory.
+    pub reads: Reads,
+    /// Whether a change that is on one server only is refused its `200`.
+    pub require_replicated: bool,
     /// The folder of policies. None: `./policies` where there is one, else the copy compiled in.
     pub policies: Option<PathBuf>,
     /// The folder of schemas. None: `./schemas` where there is one, else the copy compiled in.
@@ -75,6 +81,9 @@ impl Default for Config {
             listen: Listen::loopback(8080),
             admin_listen: Listen::loopback(8081),
             database_url: Database::Sqlite("data/mandate.db".into()),
+            role: Role::default(),
+            reads: Reads::default(),
+            require_replicated: false,
             policies: None,
             schemas: None,
             auth: Auth::None,
@@ -229,6 +238,19 @@ impl Config {
                 return Err(ConfigError::Unusable(format!(
                     "`{key}` = `{listen}` can be reached from other machines and `auth` is `none`: without \
                      authentication only loopback addresses such as `127.0.0.1:8080` and `unix:/path` are served"
+                )));
+            }
+        }
+        if matches!(self.database_url, Database::Sqlite(_)) {
+            let only_many = [
+                ("role", self.role != Role::All),
+                ("reads", self.reads != Reads::Lease),
+                ("require_replicated", self.require_replicated),
+            ];
+            if let Some((key, _)) = only_many.into_iter().find(|(_, set)| *set) {
+                return Err(ConfigError::Unusable(format!(
+                    "`{key}` is for many replicas on one PostgreSQL, and the embedded database has one process that does \
+                     everything: take it out, or set `database_url` to a `postgres://` URL"
                 )));
             }
         }

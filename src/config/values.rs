@@ -67,6 +67,67 @@ impl TryFrom<String> for Database {
     }
 }
 
+/// What this process does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(try_from = "String")]
+pub enum Role {
+    /// Decisions, commands and timers.
+    #[default]
+    All,
+    /// Decisions only: it has no route that changes anything, and needs no right in the database to write more than its
+    /// own row in the registry.
+    Pdp,
+    /// Commands and timers, and no decisions.
+    Control,
+}
+
+impl Role {
+    /// Whether commands are taken.
+    #[must_use]
+    pub const fn writes(self) -> bool {
+        !matches!(self, Self::Pdp)
+    }
+    /// Whether decisions are answered.
+    #[must_use]
+    pub const fn decides(self) -> bool {
+        !matches!(self, Self::Control)
+    }
+}
+
+impl TryFrom<String> for Role {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        match text.as_str() {
+            "all" => Ok(Self::All),
+            "pdp" => Ok(Self::Pdp),
+            "control" => Ok(Self::Control),
+            other => Err(format!("`{other}` is not a role: write `all`, `pdp` (decisions only) or `control`")),
+        }
+    }
+}
+
+/// On what a replica rests when it answers from memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(try_from = "String")]
+pub enum Reads {
+    /// On its lease.
+    #[default]
+    Lease,
+    /// On asking the database, for each check, whether anything has changed: for machines whose clocks may stand still.
+    Verify,
+}
+
+impl TryFrom<String> for Reads {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        match text.as_str() {
+            "lease" => Ok(Self::Lease),
+            "verify" => Ok(Self::Verify),
+            other => Err(format!("`{other}` is not a way to read: write `lease` or `verify`")),
+        }
+    }
+}
+
 /// How callers prove who they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]

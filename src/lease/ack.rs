@@ -12,7 +12,7 @@
 use std::time::Duration;
 
 use super::{Boot, Epoch, ReplicaId};
-use crate::revision::Revision;
+use crate::{revision::Revision, time::Timestamp};
 
 /// How much faster than a replica's clock the writer's may run, in percent (ρ).
 pub const DRIFT_PERCENT: u32 = 10;
@@ -58,6 +58,18 @@ pub struct Row {
     pub max_stale: Duration,
     /// For how long it is known not to have renewed its row.
     pub silent: Duration,
+    /// When it was renewed, by the database's clock: a mark, not a time.
+    pub renewed: Timestamp,
+}
+
+impl Row {
+    /// Whether nobody has to wait for this replica any more: its last lease, of at most `ttl_max`, is over many times. The
+    /// row may be deleted; whoever still runs enters it again before the next poll.
+    #[must_use]
+    pub fn is_dead(&self, ttl_max: Duration) -> bool {
+        let longest = ttl_max.max(self.max_stale);
+        self.silent > longest.saturating_mul(SILENT_LEASES).saturating_add(SILENT_BEYOND)
+    }
 }
 
 /// One reading of the registry.
@@ -142,8 +154,7 @@ impl Ack {
     /// waited for in any case: it vouches for somebody behind it.
     fn is_answered_by(&self, row: &Row) -> bool {
         let applied = row.epoch == self.epoch && row.applied >= self.revision && row.max_stale <= self.ttl_max;
-        let longest = self.ttl_max.max(row.max_stale);
-        applied || row.silent > longest.saturating_mul(SILENT_LEASES).saturating_add(SILENT_BEYOND)
+        applied || row.is_dead(self.ttl_max)
     }
     fn bound(&self, rows: &[Row]) -> Duration {
         let longest = rows.iter().map(|row| row.max_stale).max().unwrap_or_default();

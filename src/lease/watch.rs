@@ -51,7 +51,7 @@ impl Watch {
 
 impl Registered {
     fn silent(self, silent: Duration) -> Row {
-        let Self { replica, epoch, applied, max_stale, .. } = self;
-        Row { replica, epoch, applied, max_stale, silent }
+        let Self { replica, epoch, applied, max_stale, renewed } = self;
+        Row { replica, epoch, applied, max_stale, silent, renewed }
     }
 }

@@ -20,7 +20,7 @@ pub mod sqlite;
 pub use audit::{AuditFault, GENESIS, Verified, Walk, link, verify_audit};
 pub use saga::{Saga, SagaState};
 
-use std::{collections::BTreeMap, future::Future, sync::Arc};
+use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -30,7 +30,7 @@ use crate::{
     assignment::{Agency, Directory, StaffRole},
     handover::Handover,
     ids::{Account, AgencyId, HandoverId, Principal, SiteId, StaffId, UserId},
-    lease::Epoch,
+    lease::{Epoch, Registered},
     revision::Revision,
     site::Site,
     time::Timestamp,
@@ -249,6 +249,8 @@ pub struct Committed {
     pub revision: Revision,
     /// The history that it belongs to.
     pub epoch: Epoch,
+    /// The hash over everything up to here, hexadecimal.
+    pub chain: String,
     /// When.
     pub at: Timestamp,
     /// The sites, stamped.
@@ -308,6 +310,37 @@ pub struct At<T> {
     pub epoch: Epoch,
     /// What was read.
     pub value: T,
+}
+
+/// Who is registered as a replica.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Registry {
+    /// Every row.
+    pub rows: Vec<Registered>,
+    /// The longest lease that any of them may hold.
+    pub ttl_max: Duration,
+    /// The chain at the revision that was asked about.
+    pub chain: String,
+}
+
+/// Where a committed change is safe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// On the disk of the server that committed it.
+    Local,
+    /// On a second server's as well.
+    Replicated,
+}
+
+impl Durability {
+    /// As it is told to callers.
+    #[must_use]
+    pub const fn wire_name(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Replicated => "replicated",
+        }
+    }
 }
 
 /// The system of record.

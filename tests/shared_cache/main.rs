@@ -5,6 +5,9 @@
 //! how long something may take, the bound is many times what it takes, and a control beside it shows what has no bound.
 
 #[cfg(test)]
+#[path = "../servers/certificates.rs"]
+mod certificates;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod many;

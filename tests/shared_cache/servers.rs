@@ -2,7 +2,7 @@
 
 use std::{
     net::TcpListener,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
     time::{Duration, Instant},
@@ -255,22 +255,4 @@ pub fn site(name: &str, revision: u64) -> Site {
     let mut site = Site::registered(id(name), seats, Plan::of(Tier::Premium), true, Vec::new());
     site.revision = Revision(revision);
     site
-}
-
-/// A certificate of an authority that has just been made: `ca.pem`, `server.pem` and `server.key` in `folder`.
-pub fn certificates(folder: &Path) {
-    let openssl = |words: &[&str]| {
-        let made = Command::new("openssl")
-            .args(words)
-            .current_dir(folder)
-            .output()
-            .expect("`openssl` is needed for this test: `make tools` installs it");
-        assert!(made.status.success(), "{made:?}");
-    };
-    let key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"];
-    let ca = ["req", "-x509", "-subj", "/CN=an own authority", "-keyout", "ca.key", "-out", "ca.pem"];
-    openssl(&[&ca[..], &key].concat());
-    let server = ["req", "-x509", "-CA", "ca.pem", "-CAkey", "ca.key", "-subj", "/CN=localhost"];
-    let names = ["-addext", "subjectAltName=DNS:localhost", "-addext", "basicConstraints=critical,CA:FALSE"];
-    openssl(&[&server[..], &names, &["-keyout", "server.key", "-out", "server.pem"], &key].concat());
 }

@@ -7,7 +7,10 @@ use std::process::Command;
 
 use mandate::cache::shared::Lookup;
 
-use crate::servers::{Redis, Replica, certificates, free_port, settings, site, until};
+use crate::{
+    certificates,
+    servers::{Redis, Replica, free_port, settings, site, until},
+};
 
 const CASE: &str = "MANDATE_TLS_CASE";
 
@@ -21,8 +24,8 @@ async fn tls_believes_the_systems_authorities_and_no_others() {
 
 async fn start_cases() {
     let [folder, other, empty] = std::array::from_fn(|_| tempfile::tempdir().unwrap());
-    certificates(folder.path());
-    certificates(other.path());
+    certificates::make(folder.path());
+    certificates::make(other.path());
     let file = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     let port = free_port().to_string();
     let words = ["--tls-port", &port, "--tls-auth-clients", "no", "--tls-cert-file", &file("server.pem")];

@@ -16,8 +16,9 @@ use tokio::{
 };
 
 use crate::{
+    app::chains::Chains,
     cache::View,
-    clock::{BootClock as _, DatabaseClock, SystemBootClock},
+    clock::{BootClock as _, Clock as _, DatabaseClock, SystemBootClock, SystemClock},
     fault::{self, Mutant, Point},
     lease::{self, Boot, Epoch, Follower},
     revision::Revision,
@@ -26,12 +27,15 @@ use crate::{
         postgres::{Polled, Replica},
         sql::SqlStore,
     },
+    time::Timestamp,
 };
 
 /// How many polls there are in one lease.
 const POLLS_PER_LEASE: u32 = 5;
 /// How long a lost connection is left alone.
 const AFTER_FAILURE: Duration = Duration::from_millis(200);
+/// How far the wall clock and the one that leases are counted by may move apart between two polls.
+const APART: Duration = Duration::from_millis(200);
 /// How long checks under the view before may take to end before the registry hears of a new one; and between two looks.
 const DRAIN: (Duration, Duration) = (Duration::from_millis(50), Duration::from_micros(200));
 
@@ -46,14 +50,18 @@ pub(super) struct Following {
     pub moved: watch::Sender<u64>,
     pub stop: Arc<AtomicBool>,
     pub runtime: Handle,
+    pub chains: Arc<Chains>,
     /// Said once for each time that it begins.
     pub troubled: bool,
+    /// Both clocks, as they were read last.
+    pub clocks: Option<(Boot, Timestamp)>,
 }
 
 impl Following {
     /// Follows until it is told to stop, then leaves the registry.
     pub fn run(&mut self) {
         while !self.stop.load(Ordering::Acquire) {
+            self.compare_clocks();
             let wait = match self.round() {
                 Ok(wait) => wait,
                 Err(error) => {
@@ -69,6 +77,26 @@ impl Following {
         self.view.withdraw();
         if let Err(error) = self.replica.deregister() {
             tracing::warn!(%error, "this replica could not leave the registry; writers wait for its lease");
+        }
+    }
+
+    /// A machine that was paused and went on, or was restored from a snapshot, may have missed time on the clock that
+    /// leases are counted by, and then an old lease looks as if it held. The wall clock is usually set right soon
+    /// after: when the two have moved apart, the lease is given up, and the next poll brings another.
+    fn compare_clocks(&mut self) {
+        let (boot, wall) = (SystemBootClock.boottime(), SystemClock.now());
+        if let Some((boot_before, wall_before)) = self.clocks.replace((boot, wall)) {
+            let counted = boot.since(boot_before).unwrap_or_default();
+            let shown = Duration::from_micros(wall.as_micros().abs_diff(wall_before.as_micros()));
+            if counted.abs_diff(shown) > APART + counted / 10 && self.view.lease().is_some() {
+                self.view.withdraw();
+                self.moved.send_modify(|count| *count += 1);
+                tracing::warn!(
+                    ?counted,
+                    ?shown,
+                    "clock_anomaly: the clocks have moved apart; asking the database anew"
+                );
+            }
         }
     }
 
@@ -94,6 +122,7 @@ impl Following {
     fn take(&mut self, sent: Boot, polled: Polled) -> Result<Duration, StoreError> {
         let Polled { answer, clock, committed } = polled;
         let (revision, ttl) = (answer.revision, answer.ttl);
+        let (epoch, chain) = (answer.epoch.id.clone(), answer.chain.clone());
         let followed = self.follower.view().filter(|view| *view.epoch() == answer.epoch).map(|view| view.revision());
         let news = followed != Some(revision);
         // Only where every revision in between is told of, and tells of sites, are agencies and staff what they were.
@@ -118,6 +147,7 @@ impl Following {
         match self.follower.answered(sent, answer) {
             Ok(step) => {
                 self.clock.read(sent, clock);
+                self.chains.note(&epoch, revision, chain.as_str());
                 self.view.follow(&step, directory, committed);
                 if fault::mutant(Mutant::TimerLease) {
                     fault::timer_begins(ttl);

@@ -5,10 +5,17 @@
 //! A thread of its own polls, so that nothing else this process does holds up its lease. What a poll found is published
 //! to the view before the next poll tells the registry of it.
 
+mod ack;
+mod follow;
+mod reads;
+
+pub use ack::Effective;
+pub(super) use reads::{Heard, name_of};
+
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     thread::JoinHandle,
     time::Duration,
@@ -18,34 +25,24 @@ use parking_lot::Mutex;
 use tokio::{
     runtime::Handle,
     sync::{Notify, watch},
+    task::AbortHandle,
 };
-
-mod follow;
 
 use self::follow::Following;
-use super::{App, Failure, Kind};
+use super::{App, Failure, Kind, chains::Chains};
 use crate::{
-    cache::{
-        Fill, Flights, View,
-        shared::{Lookup, SharedCache},
-    },
+    cache::{Flights, View, shared::SharedCache},
     clock::{BootClock as _, DatabaseClock, SystemBootClock},
-    fault::{self, Mutant, Point},
+    config::{Reads, Role},
     ids::SiteId,
-    lease::{Ack, Acks, Boot, Epoch, Follower, Margin, ReplicaId, Verdict, Watch},
+    lease::{Boot, Follower, ReplicaId, Watch},
     revision::Revision,
     site::Site,
-    store::{At, Store as _, StoreError, postgres::Replica, sql::SqlStore},
+    store::{At, Durability, Store as _, StoreError, postgres::Replica, sql::SqlStore},
 };
 
-/// How long a check waits for a poll that would let it answer.
-const REFRESH: Duration = Duration::from_millis(800);
-/// How long a writer waits before it reads the registry again: at first, and at most.
-const ASK_AGAIN: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(100));
 /// How many sites are read from the database at once.
 const LOADS: usize = 8;
-/// For how long what is heard from the shared cache's channel is not listened to again, in milliseconds.
-const HEARD_AGAIN: u64 = 20;
 /// The longest lease that the database allows.
 const LONGEST_LEASE: Duration = Duration::from_mins(1);
 
@@ -62,73 +59,40 @@ pub(super) struct Cluster {
     /// Copies that other replicas have read.
     shared: Option<Arc<SharedCache>>,
     loads: Flights<SiteId, Read>,
+    chains: Arc<Chains>,
+    reads: Reads,
+    require_replicated: bool,
+    /// Deletes the rows of dead replicas.
+    sweeping: Mutex<Option<AbortHandle>>,
+}
+
+/// What a replica is made of.
+pub(super) struct Setup {
+    /// Where the database is.
+    pub url: String,
+    /// Where others can ask this replica.
+    pub address: String,
+    pub store: Arc<SqlStore>,
+    pub view: Arc<View>,
+    pub clock: Arc<DatabaseClock>,
+    pub shared: Option<Arc<SharedCache>>,
+    pub heard: Heard,
+    pub chains: Arc<Chains>,
+    pub reads: Reads,
+    pub require_replicated: bool,
+    pub role: Role,
 }
 
 /// What was read of a site, for all who asked at the same time.
 type Read = Result<Arc<At<Option<Site>>>, Failure>;
 
-/// What is heard of new revisions from somebody who need not tell the truth: it can only make a poll come sooner, and
-/// not often.
-#[derive(Clone)]
-pub(super) struct Heard {
-    view: Arc<View>,
-    hint: Arc<Notify>,
-    last: Arc<AtomicU64>,
-}
-
-impl Heard {
-    pub fn new(view: Arc<View>) -> Self {
-        Self { view, hint: Arc::new(Notify::new()), last: Arc::default() }
-    }
-    /// Somebody says that there is this revision.
-    pub fn of(&self, revision: Revision) {
-        let now = u64::try_from(SystemBootClock.boottime().since_start().as_millis()).unwrap_or(u64::MAX);
-        let often = now.saturating_sub(self.last.load(Ordering::Acquire)) < HEARD_AGAIN;
-        if !often && revision > self.view.head().0 {
-            self.last.store(now, Ordering::Release);
-            self.hint.notify_one();
-        }
-    }
-}
-
-/// What a history is called in the shared cache.
-pub(super) fn name_of(epoch: &Epoch) -> String {
-    format!("{}.{}", epoch.id, epoch.timeline)
-}
-
-/// Whether a committed change is effective.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Effective {
-    /// A check that is received from now on is answered at this revision or later, or refused.
-    Yes {
-        /// How long it took.
-        waited: Duration,
-        /// By what it is known; none where one process alone answers.
-        acks: Option<Acks>,
-    },
-    /// Not yet, and the caller did not want to wait longer.
-    NotYet {
-        /// When it will be at the latest.
-        no_later_than: Duration,
-        /// Whose word is missing.
-        pending: Vec<String>,
-    },
-}
-
 impl Cluster {
     /// Starts to follow. Must be called on a thread of a runtime.
-    pub fn start(
-        url: &str,
-        address: String,
-        store: Arc<SqlStore>,
-        view: Arc<View>,
-        clock: Arc<DatabaseClock>,
-        shared: Option<Arc<SharedCache>>,
-        heard: Heard,
-    ) -> Result<Self, StoreError> {
+    pub fn start(setup: Setup) -> Result<Arc<Self>, StoreError> {
+        let Setup { url, address, store, view, clock, shared, heard, chains, reads, require_replicated, role } = setup;
         let hint = heard.hint;
         let id = ReplicaId::new(crate::clock::new_uuid());
-        let replica = Replica::named(url, id, address, Arc::clone(&hint))?;
+        let replica = Replica::named(&url, id, address, Arc::clone(&hint))?;
         let (moved, seen) = watch::channel(0);
         let stop = Arc::new(AtomicBool::new(false));
         let mut following = Following {
@@ -141,14 +105,36 @@ impl Cluster {
             moved,
             stop: Arc::clone(&stop),
             runtime: Handle::current(),
+            chains: Arc::clone(&chains),
             troubled: false,
+            clocks: None,
         };
         let thread = std::thread::Builder::new()
             .name("replica".into())
             .spawn(move || following.run())
             .map_err(|error| StoreError::Unavailable(format!("the replica's thread did not start: {error}")))?;
-        let (watch, thread) = (Mutex::default(), Mutex::new(Some(thread)));
-        Ok(Self { store, hint, moved: seen, watch, stop, thread, shared, loads: Flights::new(LOADS) })
+        let (watch, thread, sweeping) = (Mutex::default(), Mutex::new(Some(thread)), Mutex::default());
+        let loads = Flights::new(LOADS);
+        let moved = seen;
+        let cluster = Arc::new(Self {
+            store,
+            hint,
+            moved,
+            watch,
+            stop,
+            thread,
+            shared,
+            loads,
+            chains,
+            reads,
+            require_replicated,
+            sweeping,
+        });
+        if role.writes() {
+            let sweep = tokio::spawn(Self::sweep(Arc::downgrade(&cluster)));
+            *cluster.sweeping.lock() = Some(sweep.abort_handle());
+        }
+        Ok(cluster)
     }
 
     /// Asks for a poll soon: this process has committed something.
@@ -156,119 +142,13 @@ impl Cluster {
         self.hint.notify_one();
     }
 
-    /// Brings a site into the view: from the copy that another replica shared, when it is as new as the view, or else from
-    /// the database, once for all who ask at the same time.
-    ///
-    /// # Errors
-    /// `503` when the database cannot be read.
-    pub async fn fill(&self, view: &View, site: &SiteId, now: Boot) -> Result<Fill, Failure> {
-        if let (Some(shared), Some(lease)) = (&self.shared, view.lease())
-            && let Lookup::Hit(found) = shared.get(&name_of(lease.epoch()), site).await
-        {
-            let tag = if fault::mutant(Mutant::Untagged) { lease.revision() } else { found.tag };
-            let read = At { revision: tag, epoch: lease.epoch().clone(), value: Some(*found.site) };
-            match view.fill(site, &read, now) {
-                Fill::Done => return Ok(Fill::Done),
-                Fill::Ahead => return Ok(Fill::Ahead),
-                Fill::Again => {
-                    shared.counts().stale.add();
-                }
-            }
-        }
-        let (store, wanted) = (Arc::clone(&self.store), site.clone());
-        let load = move || async move { store.site(&wanted).await.map(Arc::new).map_err(Failure::from) };
-        let read = self.loads.join(site.clone(), load).await.map_err(|lost| {
-            tracing::error!(%lost, %site, "a site could not be read");
-            Failure::from(StoreError::Unavailable(lost.to_string()))
-        })??;
-        if fault::mutant(Mutant::TagAtFill)
-            && let Some(lease) = view.lease()
-        {
-            let read = At { revision: lease.revision(), epoch: lease.epoch().clone(), value: read.value.clone() };
-            return Ok(view.fill(site, &read, now));
-        }
-        let verdict = view.fill(site, &read, now);
-        if let (Some(shared), Some(found)) = (&self.shared, &read.value) {
-            shared.put(&name_of(&read.epoch), read.revision, Arc::new(found.clone()));
-        }
-        Ok(verdict)
-    }
-
-    /// Waits for a view whose lease was asked for after `since`.
-    ///
-    /// # Errors
-    /// `503 stale_lease` when there is none in time.
-    pub async fn refreshed(&self, view: &View, since: Boot) -> Result<(), Failure> {
-        let mut moved = self.moved.clone();
-        let fresh = async {
-            while view.lease().is_none_or(|lease| lease.t0() < since) {
-                self.hint.notify_one();
-                if moved.changed().await.is_err() {
-                    break;
-                }
-            }
-        };
-        tokio::time::timeout(REFRESH, fresh).await.map_err(|_| stale())
-    }
-
-    /// Waits until a committed revision is effective, at most for `patience`.
-    pub async fn effective(&self, revision: Revision, patience: Option<Duration>) -> Effective {
-        let committed = SystemBootClock.boottime();
-        let mut pause = ASK_AGAIN.0;
-        self.hint();
-        if fault::mutant(Mutant::AckAtCommit) {
-            return Effective::Yes { waited: Duration::ZERO, acks: Some(Acks::All) };
-        }
-        loop {
-            fault::point(Point::WhileWaiting);
-            let verdict = self.judge(revision, committed).await;
-            let now = SystemBootClock.boottime();
-            let waited = now.since(committed).unwrap_or_default();
-            match verdict {
-                Verdict::Effective(acks) => return Effective::Yes { waited, acks: Some(acks) },
-                Verdict::Pending { replicas, no_later_than } => {
-                    if patience.is_some_and(|patience| waited + pause > patience) {
-                        let pending = replicas.iter().map(|replica| replica.as_str().to_owned()).collect();
-                        return Effective::NotYet { no_later_than, pending };
-                    }
-                    tokio::time::sleep(pause.min(no_later_than)).await;
-                    pause = (pause * 2).min(ASK_AGAIN.1);
-                }
-            }
-        }
-    }
-
-    async fn judge(&self, revision: Revision, committed: Boot) -> Verdict {
-        let asked = SystemBootClock.boottime();
-        let read = self.store.registry().await;
-        let mut now = SystemBootClock.boottime();
-        if fault::mutant(Mutant::ShortWait)
-            && let Ok(At { value: (_, ttl_max), .. }) = &read
-        {
-            now = now.plus(Margin::STANDARD.bound(*ttl_max) / 4);
-        }
-        let mut margin = Margin::STANDARD;
-        if fault::mutant(Mutant::NoDrift) {
-            margin.drift_percent = 0;
-        }
-        let ack = |ttl_max, epoch| Ack { epoch, revision, committed, ttl_max, margin };
-        match read {
-            Ok(At { epoch, value: (rows, ttl_max), .. }) => {
-                let registry = self.watch.lock().observe(asked, rows);
-                ack(ttl_max, epoch).judge(now, Some(&registry))
-            }
-            // Whoever cannot be asked may hold the longest lease there is.
-            Err(error) => {
-                tracing::warn!(%error, "the registry of replicas cannot be read");
-                ack(LONGEST_LEASE, Epoch { id: "".into(), timeline: "".into() }).judge(now, None)
-            }
-        }
-    }
-
     /// Leaves the registry, after the last answer.
     pub fn stop(&self) {
         self.stop.store(true, Ordering::Release);
         self.hint.notify_one();
+        if let Some(sweeping) = self.sweeping.lock().take() {
+            sweeping.abort();
+        }
         if let Some(thread) = self.thread.lock().take() {
             let _ = thread.join();
         }
@@ -293,9 +173,12 @@ pub(super) fn stale() -> Failure {
 impl App {
     /// Waits until what was committed up to `revision` is effective: no check that is received afterwards is answered from
     /// before it. Where one process alone answers, it is at once.
-    pub async fn effective(&self, revision: Revision, patience: Option<Duration>) -> Effective {
+    ///
+    /// # Errors
+    /// `503` when a failover has lost it, or when it is less durable than was asked for.
+    pub async fn effective(&self, revision: Revision, patience: Option<Duration>) -> Result<Effective, Failure> {
         match &self.cluster {
-            None => Effective::Yes { waited: Duration::ZERO, acks: None },
+            None => Ok(Effective::Yes { waited: Duration::ZERO, acks: None, durability: Durability::Local }),
             Some(cluster) => cluster.effective(revision, patience).await,
         }
     }
@@ -324,10 +207,24 @@ impl App {
         }
     }
 
+    /// Before a check is answered: asks the database where it stands, if that is how this replica reads.
+    ///
+    /// # Errors
+    /// `503` when the database does not answer.
+    pub(super) async fn verified(&self) -> Result<(), Failure> {
+        match &self.cluster {
+            Some(cluster) if cluster.reads == Reads::Verify => cluster.verified(&self.view).await,
+            Some(_) | None => Ok(()),
+        }
+    }
+
     /// Before anything but a check is answered from the view, whose agencies and staff may be behind: what the view shows
     /// from here on is no older than whatever was effective when this was called.
     pub(super) async fn leased(&self) -> Result<(), Failure> {
         let Some(cluster) = &self.cluster else { return Ok(()) };
+        if cluster.reads == Reads::Verify {
+            return cluster.verified(&self.view).await;
+        }
         let now = SystemBootClock.boottime();
         if self.view.lease().is_some_and(|lease| lease.holds(now)) {
             return Ok(());

@@ -41,6 +41,6 @@ pub(super) async fn put_account(
     let account: Account = account.parse()?;
     let update: AccountUpdate = json::typed(json::read(request, service.limits().body).await?)?;
     let done = service.app().put_account(account, update).await?;
-    service.app().effective(done.revision, None).await;
+    service.app().effective(done.revision, None).await?;
     Ok(reply::stamped(reply::json(StatusCode::OK, &done.value)?, done.revision, None))
 }

@@ -84,7 +84,7 @@ pub(super) async fn put_agency(
     let agency: AgencyId = agency.parse()?;
     let update: AgencyUpdate = json::read_as(request, service.limits().body).await?;
     let done = service.app().put_agency(agency, update).await?;
-    service.app().effective(done.revision, None).await;
+    service.app().effective(done.revision, None).await?;
     let response = reply::json(created(done.created), &AgencyView::from(&done.value))?;
     Ok(reply::stamped(response, done.revision, Some(done.value.revision)))
 }
@@ -101,7 +101,7 @@ pub(super) async fn put_member(
     let (agency, user): (AgencyId, UserId) = (agency.parse()?, user.parse()?);
     let update: MemberUpdate = json::read_as(request, service.limits().body).await?;
     let done = service.app().put_member(agency, user, Some(update.role)).await?;
-    service.app().effective(done.revision, None).await;
+    service.app().effective(done.revision, None).await?;
     let response = reply::json(created(done.created), &AgencyView::from(&done.value))?;
     Ok(reply::stamped(response, done.revision, Some(done.value.revision)))
 }
@@ -116,7 +116,7 @@ pub(super) async fn delete_member(
 ) -> Result<Response, Problem> {
     let (agency, user): (AgencyId, UserId) = (agency.parse()?, user.parse()?);
     let done = service.app().put_member(agency, user, None).await?;
-    service.app().effective(done.revision, None).await;
+    service.app().effective(done.revision, None).await?;
     let response = reply::json(StatusCode::OK, &AgencyView::from(&done.value))?;
     Ok(reply::stamped(response, done.revision, Some(done.value.revision)))
 }
@@ -132,7 +132,7 @@ pub(super) async fn put_staff(
     let staff: StaffId = staff.parse()?;
     let update: StaffUpdate = json::read_as(request, service.limits().body).await?;
     let done = service.app().put_staff(staff, Some(update.role)).await?;
-    service.app().effective(done.revision, None).await;
+    service.app().effective(done.revision, None).await?;
     Ok(reply::stamped(reply::json(created(done.created), &update)?, done.revision, None))
 }
 
@@ -145,7 +145,7 @@ pub(super) async fn delete_staff(
 ) -> Result<Response, Problem> {
     let staff: StaffId = staff.parse()?;
     let done = service.app().put_staff(staff, None).await?;
-    service.app().effective(done.revision, None).await;
+    service.app().effective(done.revision, None).await?;
     let mut response = Response::new(axum::body::Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
     Ok(reply::stamped(response, done.revision, None))

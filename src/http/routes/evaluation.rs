@@ -22,7 +22,7 @@ use crate::{
         problem::Problem,
     },
     ids::{Principal, SiteId},
-    revision::Revision,
+    revision::{Revision, RevisionToken},
     time::Timestamp,
 };
 
@@ -117,10 +117,13 @@ pub(super) async fn evaluation(State(service): State<Service>, request: Request)
     };
     let headers = response.headers_mut();
     headers.insert(reply::REVISION, HeaderValue::from(checked.revision.0));
+    let token = HeaderValue::from_str(&checked.token);
     let decision = HeaderValue::try_from(service.0.decisions.name());
     let fingerprint = HeaderValue::from_str(checked.policies.bundle().fingerprint());
-    // Both are ASCII; an answer without them is better than none.
-    for (name, value) in [(DECISION_ID, decision.ok()), (POLICY_FINGERPRINT, fingerprint.ok())] {
+    // All of them are ASCII; an answer without them is better than none.
+    for (name, value) in
+        [(reply::TOKEN, token.ok()), (DECISION_ID, decision.ok()), (POLICY_FINGERPRINT, fingerprint.ok())]
+    {
         value.and_then(|value| headers.insert(name, value));
     }
     Ok(response)
@@ -164,19 +167,17 @@ async fn fresh_enough(service: &Service, headers: &HeaderMap) -> Result<(), Prob
         None => {}
     }
     let Some(value) = headers.get(AT_LEAST_AS_FRESH) else { return Ok(()) };
-    let floor: Revision = value.to_str().ok().and_then(|text| text.parse().ok()).ok_or_else(|| {
-        Problem::bad_request("invalid_header", "`At-Least-As-Fresh` is a revision as an earlier answer told it")
+    let said = value.to_str().unwrap_or_default();
+    if let Ok(floor) = said.parse::<Revision>() {
+        return Ok(service.app().at_least(floor).await?);
+    }
+    let token = said.parse::<RevisionToken>().map_err(|_| {
+        Problem::bad_request(
+            "invalid_header",
+            "`At-Least-As-Fresh` is a revision or a token as an earlier answer told it",
+        )
     })?;
-    if service.app().view().head().0 < floor {
-        service.app().newly_asked().await?;
-    }
-    if service.app().view().head().0 < floor {
-        return Err(Problem::unavailable(
-            "not_fresh_enough",
-            "this revision has not been reached here; it may be of another installation or of one that was restored",
-        ));
-    }
-    Ok(())
+    Ok(service.app().at_least_as_fresh(&token).await?)
 }
 
 fn explained(checked: &Checked, action: &str) -> Explained {

@@ -28,7 +28,12 @@ use axum::{Router, http::StatusCode, routing::get};
 use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::{app::App, clock, config::Limits};
+use super::problem::Problem;
+use crate::{
+    app::App,
+    clock,
+    config::{Limits, Role},
+};
 
 /// What every handler needs.
 #[derive(Clone)]
@@ -76,9 +81,17 @@ impl Decisions {
 ))]
 struct Description;
 
-fn described() -> OpenApiRouter<Service> {
-    OpenApiRouter::with_openapi(Description::openapi())
-        .routes(routes!(evaluation::evaluation))
+/// What a process that only decides serves too: decisions, and what tells callers when to drop what they remember.
+fn decisions() -> OpenApiRouter<Service> {
+    OpenApiRouter::with_openapi(Description::openapi()).routes(routes!(evaluation::evaluation))
+}
+
+fn reads() -> OpenApiRouter<Service> {
+    OpenApiRouter::new().routes(routes!(feed::changes)).routes(routes!(policies::policies))
+}
+
+fn commands() -> OpenApiRouter<Service> {
+    OpenApiRouter::new()
         .routes(routes!(sites::get_site, sites::put_site))
         .routes(routes!(sites::access))
         .routes(routes!(transitions::transition))
@@ -87,7 +100,6 @@ fn described() -> OpenApiRouter<Service> {
         .routes(routes!(handovers::explanation))
         .routes(routes!(handovers::of_state))
         .routes(routes!(feed::audit))
-        .routes(routes!(feed::changes))
         .routes(routes!(accounts::get_account, accounts::put_account))
         .routes(routes!(billing::sagas))
         .routes(routes!(agencies::get_agency, agencies::put_agency))
@@ -96,19 +108,34 @@ fn described() -> OpenApiRouter<Service> {
         .routes(routes!(events::sinks))
         .routes(routes!(events::dead_letters))
         .routes(routes!(events::retry))
-        .routes(routes!(policies::policies))
 }
 
-/// The decision and control API.
-pub fn control(app: Arc<App>, limits: Limits) -> Router {
-    let (router, api) = described().split_for_parts();
-    router
-        .route("/openapi.json", get(move || std::future::ready(reply::json(StatusCode::OK, &api))))
-        .with_state(Service(Arc::new(Inner { app, limits, decisions: Decisions::new() })))
+fn described(role: Role) -> OpenApiRouter<Service> {
+    let begun = if role.decides() { decisions() } else { OpenApiRouter::with_openapi(Description::openapi()) };
+    let served = begun.merge(reads());
+    if role.writes() { served.merge(commands()) } else { served }
+}
+
+/// What is served by another process of this installation.
+fn elsewhere(role: Role) -> Problem {
+    let (does, other) = if role.writes() { ("takes commands only", "`pdp`") } else { ("decides only", "`control`") };
+    Problem::new(
+        StatusCode::NOT_FOUND,
+        "not_served_here",
+        format!("there is nothing at this path in a process that {does}; ask one whose `role` is `all` or {other}"),
+    )
+}
+
+/// The decision and control API, as far as this process serves it.
+pub fn control(app: Arc<App>, limits: Limits, role: Role) -> Router {
+    let (router, api) = described(role).split_for_parts();
+    let router = router.route("/openapi.json", get(move || std::future::ready(reply::json(StatusCode::OK, &api))));
+    let router = if role == Role::All { router } else { router.fallback(move || std::future::ready(elsewhere(role))) };
+    router.with_state(Service(Arc::new(Inner { app, limits, decisions: Decisions::new() })))
 }
 
 /// The OpenAPI document.
 #[must_use]
 pub fn openapi() -> utoipa::openapi::OpenApi {
-    described().split_for_parts().1
+    described(Role::All).split_for_parts().1
 }

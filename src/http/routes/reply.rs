@@ -12,11 +12,14 @@ use crate::{
     config::Limits,
     http::problem::Problem,
     ids::{IdError, Principal},
-    revision::Revision,
+    revision::{Revision, RevisionToken},
 };
 
 /// The revision that an answer is true at.
 pub(super) const REVISION: HeaderName = HeaderName::from_static("revision");
+
+/// The same with the history that it is of, for callers to keep.
+pub(super) const TOKEN: HeaderName = HeaderName::from_static("revision-token");
 
 impl From<Failure> for Problem {
     fn from(failure: Failure) -> Self {
@@ -130,6 +133,14 @@ pub(super) fn stamped(mut response: Response, revision: Revision, tagged: Option
     }
     if let Some(Ok(tag)) = tagged.map(|revision| HeaderValue::from_str(&revision.etag())) {
         response.headers_mut().insert(header::ETAG, tag);
+    }
+    response
+}
+
+/// Adds the revision's token.
+pub(super) fn tokened(mut response: Response, token: &RevisionToken) -> Response {
+    if let Ok(value) = HeaderValue::from_str(&token.to_string()) {
+        response.headers_mut().insert(TOKEN, value);
     }
     response
 }

@@ -47,7 +47,7 @@ pub(super) async fn put_site(
     let site: SiteId = site.parse()?;
     let update: SiteUpdate = json::read_as(request, service.limits().body).await?;
     let done = service.app().put_site(site, update).await?;
-    service.app().effective(done.revision, None).await;
+    service.app().effective(done.revision, None).await?;
     let response = reply::json(created(done.created), &SiteView::from(&done.value))?;
     Ok(reply::stamped(response, done.revision, Some(done.value.revision)))
 }

@@ -92,10 +92,15 @@ pub(super) async fn transition(
     let app = service.shared_app();
     let command = tokio::spawn(async move { app.command(request).await });
     let done = command.await.map_err(|_| Problem::internal())??;
-    let effective = service.app().effective(done.revision, patience).await;
+    let effective = service.app().effective(done.revision, patience).await?;
     fault::point(Point::BeforeReply);
     let (status, body) = told(done.body, effective);
-    Ok(reply::stamped(reply::json(status, &body)?, done.revision, Some(done.revision)))
+    let response = reply::stamped(reply::json(status, &body)?, done.revision, Some(done.revision));
+    // It is done: an answer without the token is better than one that says it is not.
+    Ok(match service.app().token(done.revision).await {
+        Ok(token) => reply::tokened(response, &token),
+        Err(_) => response,
+    })
 }
 
 /// The answer, with what is known about other replicas.
@@ -103,8 +108,9 @@ fn told(mut body: Value, effective: Effective) -> (StatusCode, Value) {
     let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     let (status, news) = match effective {
         Effective::Yes { acks: None, .. } => return (StatusCode::OK, body),
-        Effective::Yes { waited, acks: Some(acks) } => {
-            (StatusCode::OK, json!({"waited_ms": millis(waited), "acks": acks.wire_name()}))
+        Effective::Yes { waited, acks: Some(acks), durability } => {
+            let (acks, durability) = (acks.wire_name(), durability.wire_name());
+            (StatusCode::OK, json!({"waited_ms": millis(waited), "acks": acks, "durability": durability}))
         }
         Effective::NotYet { no_later_than, pending } => {
             let bound = millis(no_later_than);

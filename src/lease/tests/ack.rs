@@ -1,7 +1,10 @@
 //! When a writer may say "effective", and what it says until then.
 
 use super::*;
-use crate::lease::{Ack, Acks, Margin, Registry, ReplicaId, Row, Verdict};
+use crate::{
+    lease::{Ack, Acks, Margin, Registry, ReplicaId, Row, Verdict},
+    time::Timestamp,
+};
 
 fn ack() -> Ack {
     Ack { epoch: epoch(), revision: Revision(8), committed: at(10_000), ttl_max: LEASE, margin: Margin::STANDARD }
@@ -13,6 +16,7 @@ fn row(replica: &str, applied: u64) -> Row {
         applied: Revision(applied),
         max_stale: LEASE,
         silent: Duration::ZERO,
+        renewed: Timestamp::default(),
     }
 }
 fn registry(rows: &[Row]) -> Registry {

@@ -44,7 +44,10 @@ fn advice(code: &SqlState) -> Option<&'static str> {
         SqlState::INVALID_CATALOG_NAME => {
             Some("there is no such database; make it with `createdb`, or correct the URL")
         }
-        SqlState::INSUFFICIENT_PRIVILEGE => Some("this role may not do that; grant it, or use another role"),
+        SqlState::INSUFFICIENT_PRIVILEGE => Some(
+            "this role may not do that; use the role that owns the tables, or, for a process that only decides, give this \
+             one its rights with `mandate grants --to ROLE`",
+        ),
         SqlState::READ_ONLY_SQL_TRANSACTION => {
             Some("this server is a standby and takes no changes; name the primary in the database's URL")
         }

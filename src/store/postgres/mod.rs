@@ -11,6 +11,7 @@
 
 mod connection;
 mod error;
+pub mod grants;
 mod replica;
 mod schema;
 mod server;

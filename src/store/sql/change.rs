@@ -164,7 +164,8 @@ fn write(db: &dyn Db, wanted: &Wanted, loaded: Loaded, mut changes: Changes) -> 
     sagas::commit(db, &changes.sagas, head.revision)?;
     log::advance(db, &head)?;
     let epoch = Epoch { id: head.epoch.into(), timeline: db.timeline()?.into() };
-    Ok(Committed { revision: head.revision, epoch, at: head.at, sites, agencies, staff: changes.staff })
+    let (revision, chain, at) = (head.revision, head.chain, head.at);
+    Ok(Committed { revision, epoch, chain, at, sites, agencies, staff: changes.staff })
 }
 
 fn write_agencies(

@@ -23,7 +23,7 @@ use crate::{
 };
 
 impl SqlStore {
-    async fn note<T: Send + 'static>(
+    pub(super) async fn note<T: Send + 'static>(
         &self,
         write: impl FnOnce(&dyn Db) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     ids::SiteId,
     revision::Revision,
-    store::{AuditEvent, Change, Head, NewEvent, Page, StoreError, audit::link},
+    store::{AuditEvent, Change, GENESIS, Head, NewEvent, Page, StoreError, audit::link},
     time::Timestamp,
 };
 
@@ -41,6 +41,12 @@ pub(super) fn advance(db: &dyn Db, head: &Head) -> Result<(), StoreError> {
     let sql = "UPDATE head SET revision = ?1, chain = ?2, at = ?3 WHERE revision = ?1 - 1";
     let updated = db.execute(sql, params![int(head.revision.0)?, &head.chain, head.at])?;
     if updated == 1 { Ok(()) } else { Err(corrupt("head", "1", "the revision moved inside a transaction")) }
+}
+
+/// Gives the history another id.
+pub(super) fn begin_history(db: &dyn Db, epoch: &str) -> Result<(), StoreError> {
+    db.execute("UPDATE head SET epoch = ?1", params![epoch])?;
+    Ok(())
 }
 
 /// Writes the events behind the head's chain, which moves on to the last one's hash; returns each one's key and place.
@@ -131,6 +137,15 @@ pub(super) fn publish(
         n += 1;
     }
     Ok(())
+}
+
+/// The chain at a revision: the hash of the last event up to there, and before the first one what a chain begins with.
+pub(super) fn chain_at(db: &dyn Db, revision: Revision) -> Result<String, StoreError> {
+    let sql = "SELECT hash FROM audit WHERE revision <= ?1 ORDER BY revision DESC, seq DESC LIMIT 1";
+    let found = db.one(sql, params![int(revision.0)?], |row| {
+        Ok(Fields { table: "audit", key: "the last event", row }.text("hash")?.to_owned())
+    })?;
+    Ok(found.unwrap_or_else(|| GENESIS.to_owned()))
 }
 
 /// Audit events in order, of one site or of all, after a position.

@@ -27,19 +27,21 @@ mod writer;
 
 pub(super) use self::log::head;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use self::{
     db::{Connection, Db, Place},
     readers::Readers,
     writer::Writer,
 };
-use super::{At, AuditEvent, Change, Decide, Head, Observer, Page, Saga, SagaState, Store, StoreError, Wanted};
+use super::{
+    At, AuditEvent, Change, Decide, Head, Observer, Page, Registry, Saga, SagaState, Store, StoreError, Wanted,
+};
 use crate::{
     assignment::Directory,
     handover::Handover,
     ids::{HandoverId, SiteId},
-    lease::{Epoch, Registered},
+    lease::{Epoch, ReplicaId},
     revision::Revision,
     site::Site,
     time::Timestamp,
@@ -76,12 +78,66 @@ impl SqlStore {
         Ok(Self { readers, writer })
     }
 
-    /// Who is registered as a replica, and the longest lease that any of them may hold.
+    /// Who is registered as a replica, the longest lease that any of them may hold, and the chain at a revision.
     ///
     /// # Errors
     /// As every read of the store, and where the database has no registry, because one process alone uses it.
-    pub async fn registry(&self) -> Result<At<(Vec<Registered>, Duration)>, StoreError> {
-        self.readers.read(|db| at(db, replicas::read(db)?)).await
+    pub async fn registry(&self, revision: Revision) -> Result<At<Registry>, StoreError> {
+        self.readers.read(move |db| at(db, replicas::read(db, revision)?)).await
+    }
+
+    /// Deletes a replica's row, if it has not been renewed since it was read.
+    ///
+    /// # Errors
+    /// As every write of the store.
+    pub async fn forget(&self, replica: ReplicaId, renewed: Timestamp) -> Result<(), StoreError> {
+        self.note(move |db| replicas::forget(db, &replica, renewed)).await
+    }
+
+    /// A mark in the log of a server that waits for a synchronous standby; none where it does not, or may not be asked.
+    ///
+    /// # Errors
+    /// As every read of the store.
+    pub async fn replication_mark(&self) -> Result<Option<String>, StoreError> {
+        self.readers.read(replicas::mark).await
+    }
+
+    /// Whether a synchronous standby has everything up to a mark on its disk.
+    ///
+    /// # Errors
+    /// As every read of the store.
+    pub async fn is_replicated(&self, mark: String) -> Result<bool, StoreError> {
+        self.readers.read(move |db| replicas::has(db, &mark)).await
+    }
+
+    /// Begins another history with what is stored now, under this id: a restored backup is not what was before it. Answers
+    /// the head as it was, and the id.
+    ///
+    /// # Errors
+    /// As every write of the store.
+    pub async fn begin_history(&self, epoch: String) -> Result<(Head, String), StoreError> {
+        self.note(move |db| {
+            let before = log::head(db)?;
+            log::begin_history(db, &epoch)?;
+            Ok((before, epoch))
+        })
+        .await
+    }
+
+    /// Where the store stands.
+    ///
+    /// # Errors
+    /// As every read of the store.
+    pub async fn position(&self) -> Result<At<()>, StoreError> {
+        self.readers.read(|db| at(db, ())).await
+    }
+
+    /// The hash over everything up to a revision, hexadecimal.
+    ///
+    /// # Errors
+    /// As every read of the store.
+    pub async fn chain_at(&self, revision: Revision) -> Result<At<String>, StoreError> {
+        self.readers.read(move |db| at(db, log::chain_at(db, revision)?)).await
     }
 
     /// Runs something on the writing connection as the driver has it, for tests that break something.

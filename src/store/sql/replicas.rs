@@ -5,14 +5,17 @@ use std::time::Duration;
 use super::{
     db::{Db, params},
     fields::Fields,
+    log,
 };
 use crate::{
     lease::{Epoch, Registered, ReplicaId},
-    store::StoreError,
+    revision::Revision,
+    store::{Registry, StoreError},
+    time::Timestamp,
 };
 
-/// All rows, and the longest lease that any of them may hold.
-pub(super) fn read(db: &dyn Db) -> Result<(Vec<Registered>, Duration), StoreError> {
+/// All rows, the longest lease that any of them may hold, and the chain at a revision.
+pub(super) fn read(db: &dyn Db, revision: Revision) -> Result<Registry, StoreError> {
     let longest = db.one("SELECT ttl_max_ms FROM lease", params![], |row| {
         Fields { table: "lease", key: "1", row }.count("ttl_max_ms").map(Duration::from_millis)
     })?;
@@ -26,5 +29,30 @@ pub(super) fn read(db: &dyn Db) -> Result<(Vec<Registered>, Duration), StoreErro
             renewed: f.time("renewed_at")?,
         })
     })?;
-    Ok((rows, longest.unwrap_or_default()))
+    Ok(Registry { rows, ttl_max: longest.unwrap_or_default(), chain: log::chain_at(db, revision)? })
+}
+
+/// Deletes a row that carries this mark still.
+pub(super) fn forget(db: &dyn Db, replica: &ReplicaId, renewed: Timestamp) -> Result<(), StoreError> {
+    db.execute("DELETE FROM replica WHERE id = ?1 AND renewed_at = ?2", params![replica.as_str(), renewed])?;
+    Ok(())
+}
+
+/// Where the server's log ends, if it has a synchronous standby to wait for and this role may look.
+pub(super) fn mark(db: &dyn Db) -> Result<Option<String>, StoreError> {
+    let sql = "SELECT CASE WHEN current_setting('synchronous_standby_names') <> ''
+            AND current_setting('synchronous_commit') IN ('on', 'remote_apply')
+            AND pg_has_role(current_user, 'pg_read_all_stats', 'USAGE')
+        THEN pg_current_wal_flush_lsn()::text END AS mark";
+    let found = db.one(sql, params![], |row| {
+        Ok(Fields { table: "the server", key: "its log", row }.maybe_text("mark")?.map(str::to_owned))
+    })?;
+    Ok(found.flatten())
+}
+
+/// Whether a synchronous standby has the log up to a mark on its disk.
+pub(super) fn has(db: &dyn Db, mark: &str) -> Result<bool, StoreError> {
+    let sql = "SELECT count(*) FROM pg_stat_replication
+        WHERE sync_state IN ('sync', 'quorum') AND flush_lsn >= ?1::text::pg_lsn";
+    Ok(db.integer(sql, params![mark])?.is_some_and(|standbys| standbys > 0))
 }

@@ -14,7 +14,7 @@ use mandate::{
     app::{App, Rules},
     assignment::SitePolicies,
     clock::{Clock, SettableClock, SystemClock},
-    config::{Auth, Config, Listen},
+    config::{Auth, Config, Listen, Role},
     handover::{Quotas, Timers},
     http::{
         edge::{Edge, Hosts},
@@ -166,7 +166,7 @@ impl Here {
             let listener = Listener::bind(&Listen::loopback(0)).await.unwrap();
             let address = listener.address().to_string().parse().unwrap();
             let limits = Config::default().limits;
-            let router = routes::control(Arc::clone(&app), limits.clone());
+            let router = routes::control(Arc::clone(&app), limits.clone(), Role::All);
             let edge = Edge::new(router, Hosts::of(listener.address(), Auth::None));
             let (stop, stopped) = oneshot::channel::<()>();
             let served = tokio::spawn(async move {

@@ -11,6 +11,7 @@ use super::{
 use crate::{
     lease::{Ack, Acks, Margin, Pinned, Registry, ReplicaId, Row, Step, Verdict, advance},
     revision::Revision,
+    time::Timestamp,
 };
 
 /// One step of one party; replicas and keys by number.
@@ -226,6 +227,7 @@ impl Scope {
                 applied: Revision(applied.into()),
                 max_stale: ttl,
                 silent: Duration::ZERO,
+                renewed: Timestamp::default(),
             })
         };
         let registry = self

@@ -1,0 +1,170 @@
+//! When may the writer say that its change is effective? It reads the registry until nobody answers from before.
+
+use std::{sync::Weak, time::Duration};
+
+use super::{Cluster, LONGEST_LEASE};
+use crate::{
+    app::{Failure, Kind},
+    clock::{BootClock as _, SystemBootClock},
+    fault::{self, Mutant, Point},
+    lease::{Ack, Acks, Boot, Epoch, Margin, Verdict},
+    revision::Revision,
+    store::{At, Durability, Registry, StoreError},
+};
+
+/// How long a writer waits before it reads the registry again: at first, and at most.
+const ASK_AGAIN: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(100));
+/// How often the standby is asked whether it has the commit, and the pause in between.
+const STANDBY: (u32, Duration) = (20, Duration::from_millis(5));
+/// How often rows of dead replicas are looked for.
+const SWEEP: Duration = Duration::from_secs(10);
+
+/// Whether a committed change is effective.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effective {
+    /// A check that is received from now on is answered at this revision or later, or refused.
+    Yes {
+        /// How long it took.
+        waited: Duration,
+        /// By what it is known; none where one process alone answers.
+        acks: Option<Acks>,
+        /// Where the change is safe.
+        durability: Durability,
+    },
+    /// Not yet, and the caller did not want to wait longer.
+    NotYet {
+        /// When it will be at the latest.
+        no_later_than: Duration,
+        /// Whose word is missing.
+        pending: Vec<String>,
+    },
+}
+
+impl Cluster {
+    /// Waits until a committed revision is effective, at most for `patience`.
+    ///
+    /// # Errors
+    /// `503` when a failover has lost the commit, or when it is on one server only and that is not enough.
+    pub async fn effective(&self, revision: Revision, patience: Option<Duration>) -> Result<Effective, Failure> {
+        let committed = SystemBootClock.boottime();
+        let mut pause = ASK_AGAIN.0;
+        self.hint();
+        loop {
+            fault::point(Point::WhileWaiting);
+            let verdict = self.judge(revision, committed).await?;
+            let now = SystemBootClock.boottime();
+            let waited = now.since(committed).unwrap_or_default();
+            match verdict {
+                Verdict::Effective(acks) => {
+                    let durability = self.durability().await?;
+                    return Ok(Effective::Yes { waited, acks: Some(acks), durability });
+                }
+                Verdict::Pending { replicas, no_later_than } => {
+                    if patience.is_some_and(|patience| waited + pause > patience) {
+                        let pending = replicas.iter().map(|replica| replica.as_str().to_owned()).collect();
+                        return Ok(Effective::NotYet { no_later_than, pending });
+                    }
+                    tokio::time::sleep(pause.min(no_later_than)).await;
+                    pause = (pause * 2).min(ASK_AGAIN.1);
+                }
+            }
+        }
+    }
+
+    async fn judge(&self, revision: Revision, committed: Boot) -> Result<Verdict, Failure> {
+        if fault::mutant(Mutant::AckAtCommit) {
+            return Ok(Verdict::Effective(Acks::All));
+        }
+        let asked = SystemBootClock.boottime();
+        let read = self.store.registry(revision).await;
+        let mut now = SystemBootClock.boottime();
+        if fault::mutant(Mutant::ShortWait)
+            && let Ok(At { value: Registry { ttl_max, .. }, .. }) = &read
+        {
+            now = now.plus(Margin::STANDARD.bound(*ttl_max) / 4);
+        }
+        let mut margin = Margin::STANDARD;
+        if fault::mutant(Mutant::NoDrift) {
+            margin.drift_percent = 0;
+        }
+        let ack = |ttl_max, epoch| Ack { epoch, revision, committed, ttl_max, margin };
+        match read {
+            Ok(At { epoch, revision: head, value: Registry { rows, ttl_max, chain } }) => {
+                let ours = self.chains.of(&epoch.id, revision);
+                if head < revision || ours.is_some_and(|ours| ours != chain) {
+                    tracing::error!(%revision, %head, "the database has lost a commit that this process made");
+                    return Err(lost());
+                }
+                let registry = self.watch.lock().observe(asked, rows);
+                Ok(ack(ttl_max, epoch).judge(now, Some(&registry)))
+            }
+            // Whoever cannot be asked may hold the longest lease there is.
+            Err(error) => {
+                tracing::warn!(%error, "the registry of replicas cannot be read");
+                Ok(ack(LONGEST_LEASE, Epoch { id: "".into(), timeline: "".into() }).judge(now, None))
+            }
+        }
+    }
+
+    /// Whether a second server has everything that is committed.
+    async fn durability(&self) -> Result<Durability, Failure> {
+        let found = match self.store.replication_mark().await {
+            Ok(Some(mark)) => self.on_standby(mark).await,
+            Ok(None) => Ok(Durability::Local),
+            Err(error) => Err(error),
+        };
+        let durability = found.unwrap_or_else(|error| {
+            tracing::warn!(%error, "it cannot be told whether a standby has the commit");
+            Durability::Local
+        });
+        if self.require_replicated && durability == Durability::Local {
+            return Err(Failure::new(
+                Kind::Unavailable,
+                "not_replicated",
+                "The change is committed on one server and no synchronous standby is known to have it, which \
+                 `require_replicated` asks for. Send the same request with the same key again when the standby is back.",
+            )
+            .with("outcome", "unknown"));
+        }
+        Ok(durability)
+    }
+
+    async fn on_standby(&self, mark: String) -> Result<Durability, StoreError> {
+        for _ in 0..STANDBY.0 {
+            if self.store.is_replicated(mark.clone()).await? {
+                return Ok(Durability::Replicated);
+            }
+            tokio::time::sleep(STANDBY.1).await;
+        }
+        Ok(Durability::Local)
+    }
+
+    /// Deletes the rows of replicas that are dead for certain, so that the registry does not grow with every crash.
+    pub async fn sweep(cluster: Weak<Self>) {
+        loop {
+            tokio::time::sleep(SWEEP).await;
+            let Some(this) = cluster.upgrade() else { return };
+            let asked = SystemBootClock.boottime();
+            let Ok(read) = this.store.registry(Revision(0)).await else { continue };
+            let Registry { rows, ttl_max, .. } = read.value;
+            let registry = this.watch.lock().observe(asked, rows);
+            for row in registry.rows.iter().filter(|row| row.is_dead(ttl_max)) {
+                let forgotten = this.store.forget(row.replica.clone(), row.renewed).await;
+                tracing::info!(
+                    replica = row.replica.as_str(),
+                    ?forgotten,
+                    "a replica that is gone leaves the registry"
+                );
+            }
+        }
+    }
+}
+
+fn lost() -> Failure {
+    Failure::new(
+        Kind::Unavailable,
+        "unknown",
+        "The database no longer has this change: a failover has lost it. Send the same request with the same key again.",
+    )
+    .with("outcome", "unknown")
+}
