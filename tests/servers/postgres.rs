@@ -19,8 +19,11 @@ pub struct Postgres {
     child: Child,
 }
 
-/// The folder of the newest installed server's programs.
+/// The folder of the server's programs: the newest installed one's, or the one that `MANDATE_TEST_POSTGRES` names.
 fn programs() -> PathBuf {
+    if let Some(folder) = std::env::var_os("MANDATE_TEST_POSTGRES") {
+        return folder.into();
+    }
     let mut found: Vec<(u32, PathBuf)> = fs::read_dir("/usr/lib/postgresql")
         .expect("PostgreSQL is installed (`.ci/tools` does it)")
         .filter_map(|entry| {
@@ -118,7 +121,8 @@ impl Postgres {
 
     /// What `psql` prints for a statement; none when it fails.
     pub fn ask(&self, sql: &str) -> Option<String> {
-        let done = Command::new(programs().join("psql"))
+        let own = programs().join("psql");
+        let done = Command::new(if own.exists() { own } else { "psql".into() })
             .args(["-qAtX", "-v", "ON_ERROR_STOP=1", "-c", sql, &self.server()])
             .stderr(Stdio::null())
             .output()
