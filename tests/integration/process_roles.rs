@@ -157,6 +157,6 @@ fn tls_to_the_database_believes_the_systems_authorities_and_no_others() {
         installation.set("MANDATE_DATABASE_URL", &url).set("SSL_CERT_DIR", "/nowhere");
         installation.set("SSL_CERT_FILE", authority.join("ca.pem").to_str().unwrap());
         let refused = installation.try_start().err().expect("refused").log;
-        assert!(refused.contains("certificate"), "{url}: {refused}");
+        assert!(refused.contains("certificate") && refused.contains("?sslmode=disable"), "{url}: {refused}");
     }
 }

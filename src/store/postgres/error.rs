@@ -1,6 +1,7 @@
 //! What went wrong, in a sentence that says what to do. PostgreSQL's codes become the port's three kinds of fault.
 
 use tokio_postgres::{Error, error::SqlState};
+use tokio_rustls::rustls::Error as TlsError;
 
 use crate::store::{StoreError, sql::db::Fault};
 
@@ -67,8 +68,17 @@ pub(super) fn unreachable_server(error: &Error) -> StoreError {
     if error.as_db_error().is_some() {
         return failed(error);
     }
-    let cause = std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string);
-    StoreError::Unavailable(format!("it cannot be reached: {cause}; check host and port, and that it runs"))
+    let source = std::error::Error::source(error);
+    let cause = source.map_or_else(|| error.to_string(), ToString::to_string);
+    let tls = source.and_then(|source| source.downcast_ref::<std::io::Error>()?.get_ref()?.downcast_ref::<TlsError>());
+    let advice = match tls {
+        Some(TlsError::InvalidCertificate(_)) => {
+            "name the host as its certificate does and let `SSL_CERT_FILE` name the authority that signed it; or, where \
+             nobody can listen in, add `?sslmode=disable` to the database's URL"
+        }
+        Some(_) | None => "check host and port, and that it runs",
+    };
+    StoreError::Unavailable(format!("it cannot be reached: {cause}; {advice}"))
 }
 
 /// Whether COMMIT that failed this way has certainly not taken effect: the server says that it rolled back.
