@@ -66,6 +66,31 @@ pub struct App {
     chains: Arc<chains::Chains>,
 }
 
+/// Wakes whoever tells the world outside what happened.
+#[derive(Clone)]
+pub(crate) struct Waker {
+    owed: Arc<Notify>,
+    wake: watch::Sender<Wake>,
+}
+
+impl Waker {
+    /// There is a commit.
+    fn committed(&self) {
+        self.owed.notify_one();
+        self.wake.send_modify(|wake| wake.commits += 1);
+    }
+    /// A poll has looked at what others did. Letters that another process put back are in no log, so they are looked for.
+    fn polled(&self, news: bool) {
+        if news {
+            self.owed.notify_one();
+        }
+        self.wake.send_modify(|wake| {
+            wake.commits += u64::from(news);
+            wake.letters += 1;
+        });
+    }
+}
+
 /// How a process is one of many.
 #[derive(Debug, Default)]
 pub struct Replication {
@@ -77,6 +102,10 @@ pub struct Replication {
     pub require_replicated: bool,
     /// Where replicas share copies.
     pub shared: Option<SharedCacheSettings>,
+    /// Who is asked before somebody comes to pay, the same for every process that takes commands.
+    pub billing: Billing,
+    /// Whether somebody is told of events.
+    pub events: bool,
 }
 
 /// A last commit further ahead of the clock than this is worth a warning.
@@ -92,9 +121,8 @@ const FIRST_LEASE_TRIES: u32 = 10;
 struct Parts {
     view: Arc<View>,
     deadlines: Arc<Notify>,
-    owed: Arc<Notify>,
+    waker: Waker,
     billing: Option<Arc<saga::Desk>>,
-    wake: watch::Sender<Wake>,
     chains: Arc<chains::Chains>,
 }
 
@@ -105,21 +133,18 @@ impl Parts {
             view: Arc::new(View::new(policies, MAX_CACHED_SITES)),
             deadlines: Arc::new(Notify::new()),
             billing: saga::Desk::of(billing, Arc::clone(&owed)).map(Arc::new),
-            owed,
-            wake: watch::Sender::new(Wake::default()),
+            waker: Waker { owed, wake: watch::Sender::new(Wake::default()) },
             chains: Arc::default(),
         }
     }
     /// What the store calls after each commit: `show` brings it to the view, then everybody who waits is woken.
     fn observer(&self, show: impl Fn(&Committed) + Send + Sync + 'static) -> Observer {
-        let (deadlines, owed) = (Arc::clone(&self.deadlines), Arc::clone(&self.owed));
-        let (wake, chains) = (self.wake.clone(), Arc::clone(&self.chains));
+        let (deadlines, waker, chains) = (Arc::clone(&self.deadlines), self.waker.clone(), Arc::clone(&self.chains));
         Arc::new(move |committed| {
             chains.note(&committed.epoch.id, committed.revision, &committed.chain);
             show(committed);
             deadlines.notify_one();
-            owed.notify_one();
-            wake.send_modify(|wake| wake.commits += 1);
+            waker.committed();
         })
     }
     fn assemble(
@@ -129,8 +154,8 @@ impl Parts {
         clock: Arc<dyn Clock>,
         cluster: Option<Arc<cluster::Cluster>>,
     ) -> Arc<App> {
-        let Self { view, deadlines, owed: _, billing, wake, chains } = self;
-        Arc::new(App { store, view, clock, rules, deadlines, billing, wake, cluster, chains })
+        let Self { view, deadlines, waker, billing, chains } = self;
+        Arc::new(App { store, view, clock, rules, deadlines, billing, wake: waker.wake, cluster, chains })
     }
 }
 
@@ -175,6 +200,7 @@ impl App {
             );
         }
         let app = parts.assemble(store, rules, clock, None);
+        app.warn_of_untold().await?;
         app.take_over_sagas().await?;
         Ok(app)
     }
@@ -193,8 +219,8 @@ impl App {
         rules: Rules,
         how: Replication,
     ) -> Result<Arc<Self>, StoreError> {
-        let Replication { role, reads, require_replicated, shared } = how;
-        let parts = Parts::new(policies, &Billing::default());
+        let Replication { role, reads, require_replicated, shared, billing, events } = how;
+        let parts = Parts::new(policies, &billing);
         let heard = cluster::Heard::new(Arc::clone(&parts.view));
         let start = |settings| {
             let heard = heard.clone();
@@ -228,11 +254,16 @@ impl App {
             reads,
             require_replicated,
             role,
+            tells: events || parts.billing.is_some(),
+            wake: parts.waker.clone(),
         };
         let cluster = cluster::Cluster::start(setup)?;
         let app = parts.assemble(store, rules, clock, Some(cluster));
         for _ in 0..FIRST_LEASE_TRIES {
             if app.ready().await.is_ok() {
+                if role.writes() {
+                    app.warn_of_untold().await?;
+                }
                 return Ok(app);
             }
         }
@@ -243,10 +274,10 @@ impl App {
     pub fn store(&self) -> &SqlStore {
         &self.store
     }
-    /// The same, and what wakes whoever delivers its events.
+    /// The same, what wakes whoever delivers its events, and the clock by which they are due.
     #[must_use]
-    pub fn outbox(&self) -> (Arc<SqlStore>, watch::Receiver<Wake>) {
-        (Arc::clone(&self.store), self.wake.subscribe())
+    pub fn outbox(&self) -> (Arc<SqlStore>, watch::Receiver<Wake>, Arc<dyn Clock>) {
+        (Arc::clone(&self.store), self.wake.subscribe(), Arc::clone(&self.clock))
     }
     /// What decisions see.
     #[must_use]

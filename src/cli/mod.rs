@@ -22,6 +22,7 @@ mod restore;
 mod serve;
 mod service;
 mod settings;
+mod telling;
 
 use std::{ffi::OsString, process::ExitCode};
 

@@ -8,12 +8,15 @@ use std::{future::Future, sync::Arc};
 
 use tokio::sync::oneshot;
 
-use super::exit::Stop;
+use super::{
+    exit::Stop,
+    telling::{self, Telling},
+};
 use crate::{
     app::{App, Replication, Rules},
     assignment::SitePolicies,
     clock::Clock,
-    config::{Config, Database, Listen},
+    config::{Config, Database, Events, Listen},
     events::Delivery,
     http::{
         edge::{Edge, Hosts},
@@ -48,22 +51,21 @@ impl Service {
                      take `redis_url` and its key out, or set `database_url` to a `postgres://` URL",
                 ));
             }
-            Database::Sqlite(path) => {
-                App::open_with_billing(path, policies, rules, Arc::clone(&clock), &config.billing).await?
-            }
+            Database::Sqlite(path) => App::open_with_billing(path, policies, rules, clock, &config.billing).await?,
             Database::Postgres(url) => {
                 let how = Replication {
                     role: config.role,
                     reads: config.reads,
                     require_replicated: config.require_replicated,
                     shared: config.shared_cache(),
+                    billing: config.billing.clone(),
+                    events: config.events != Events::default(),
                 };
                 App::open_replica(url, control.address().to_string(), policies, rules, how).await?
             }
         };
-        let (store, wake) = app.outbox();
         let delivery = if config.role.writes() {
-            Some(Delivery::open(&config.events, store, clock, wake).await.map_err(Stop::failed)?)
+            Some(telling::prepare(&app, &config.events).await.map_err(Stop::failed)?)
         } else {
             None
         };
@@ -89,17 +91,12 @@ impl Service {
     /// Serves until `stop` is ready, then lets running requests end.
     pub async fn run(self, stop: impl Future<Output = ()>) {
         let Self { app, config, control, admin, delivery } = self;
-        let delivery = delivery.map(Delivery::start);
+        let telling = delivery.map(|prepared| Telling::start(Arc::clone(&app), config.events.clone(), prepared));
         let writes = config.role.writes();
-        let (timed, paid) = (Arc::clone(&app), Arc::clone(&app));
+        let timed = Arc::clone(&app);
         let timers = tokio::spawn(async move {
             if writes {
                 timed.run_timers().await;
-            }
-        });
-        let billing = tokio::spawn(async move {
-            if writes {
-                paid.run_billing().await;
             }
         });
         let edge = |listener: &Listener, router| Edge::new(router, Hosts::of(listener.address(), config.auth));
@@ -117,10 +114,8 @@ impl Service {
         drop(tokio::task::spawn_blocking(move || leaving.leave()).await);
         // A commit that has begun is not stopped by this: it runs on the store's own thread.
         timers.abort();
-        // What billing was told without that being written down is told again by the next process.
-        billing.abort();
-        if let Some(delivery) = delivery {
-            delivery.stop().await;
+        if let Some(telling) = telling {
+            telling.stop().await;
         }
         drop(end);
         drop(admin.await);

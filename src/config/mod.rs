@@ -254,15 +254,6 @@ impl Config {
                 )));
             }
         }
-        if matches!(self.database_url, Database::Postgres(_)) {
-            let told = if self.billing == Billing::default() { "events" } else { "billing" };
-            if self.billing != Billing::default() || self.events != Events::default() {
-                return Err(ConfigError::Unusable(format!(
-                    "`{told}` works with the embedded database only, so far: many replicas on one PostgreSQL would each \
-                     tell it everything; take the `{told}` settings out, or use `sqlite:PATH`"
-                )));
-            }
-        }
         let limits = &self.limits;
         let at_least = |key: &str, value: usize, least: usize| {
             if value >= least {

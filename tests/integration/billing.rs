@@ -25,7 +25,7 @@ use crate::{
 };
 
 const KEY: &str = "correct-horse-battery-staple";
-const AGENCY: &str = "agency:studio-north";
+pub const AGENCY: &str = "agency:studio-north";
 
 /// The built example. Built now when it is missing or older than its source: a run of single tests builds no examples.
 fn example() -> &'static Path {
@@ -53,7 +53,7 @@ fn build() -> PathBuf {
 }
 
 /// The running billing service; killed when dropped. Its ledger outlives it.
-struct Billing {
+pub struct Billing {
     child: Child,
     address: SocketAddr,
     folder: PathBuf,
@@ -89,13 +89,13 @@ impl Billing {
         let call = Call::new(method, path).header("authorization", &format!("Bearer {KEY}"));
         Client::new(self.address).call(&body.map_or(call.clone(), |body| call.clone().json(body))).ok()
     }
-    fn card(&self, account: &str) {
+    pub fn card(&self, account: &str) {
         self.call("POST", "/cards", Some(&json!({"account": account})));
     }
     fn faults(&self, faults: &Value) {
         self.call("POST", "/faults", Some(faults));
     }
-    fn ledger(&self) -> Value {
+    pub fn ledger(&self) -> Value {
         self.call("GET", "/ledger", None).json()
     }
 }
@@ -108,7 +108,7 @@ impl Drop for Billing {
 }
 
 /// A service with a billing service beside it, and sites of Maria's. `timeout` and `bound` are those of a reservation.
-fn world(timeout: &str, bound: &str, more: &[(&str, &str)]) -> (Installation, Server, Billing) {
+pub fn world(timeout: &str, bound: &str, more: &[(&str, &str)]) -> (Installation, Server, Billing) {
     let mut installation = Installation::new();
     policies(&mut installation);
     let billing = Billing::start(installation.folder());
@@ -130,13 +130,13 @@ fn world(timeout: &str, bound: &str, more: &[(&str, &str)]) -> (Installation, Se
     (installation, server, billing)
 }
 
-fn site(http: &mut Client, name: &str) {
+pub fn site(http: &mut Client, name: &str) {
     let site = json!({"mode": "self_managed", "owner": "user:maria", "plan": {"tier": "premium"}});
     http.put(&format!("/v1/sites/{name}"), &site).ok();
 }
 
 /// Makes an offer; the acceptance that answers it.
-fn offered(http: &mut Client, site: &str, key: &str) -> Value {
+pub fn offered(http: &mut Client, site: &str, key: &str) -> Value {
     let reply = http.offer(site, key, "user:maria", "offer_partner_role", AGENCY).ok().json();
     let handover = reply["handover"]["id"].as_str().unwrap().to_owned();
     let digest = http.digest(&handover, "partner");
@@ -144,7 +144,7 @@ fn offered(http: &mut Client, site: &str, key: &str) -> Value {
            "explanation_digest": digest})
 }
 
-fn reclaim() -> Value {
+pub fn reclaim() -> Value {
     json!({"actor": "user:maria", "auth_time": now_s(), "command": "reclaim_site"})
 }
 
@@ -212,7 +212,7 @@ fn compare(sites: &[(String, Value, History)], journal: &[Value], ledger: &Value
 
 /// Waits until everything was told, then compares both histories.
 #[track_caller]
-fn agree(http: &mut Client, billing: &Billing, names: &[&str]) -> usize {
+pub fn agree(http: &mut Client, billing: &Billing, names: &[&str]) -> usize {
     settled(http);
     let mut sites = Vec::new();
     for name in names {

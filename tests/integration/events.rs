@@ -34,7 +34,7 @@ fn secret() -> String {
 }
 
 /// An installation that tells this URL, and is quick to try again.
-fn telling(url: &str) -> Installation {
+pub fn telling(url: &str) -> Installation {
     let mut installation = Installation::new();
     kill::policies(&mut installation);
     installation
@@ -47,7 +47,7 @@ fn telling(url: &str) -> Installation {
 }
 
 /// Changes a site (or registers it): one event.
-fn change(http: &mut Client, site: &str, n: u64) {
+pub fn change(http: &mut Client, site: &str, n: u64) {
     http.call(&change_of(site, n)).ok();
 }
 
@@ -58,7 +58,7 @@ fn change_of(site: &str, n: u64) -> Call {
 }
 
 /// A site's audit events.
-fn audit(http: &mut Client, site: &str) -> Vec<Value> {
+pub fn audit(http: &mut Client, site: &str) -> Vec<Value> {
     let mut found: Vec<Value> = Vec::new();
     loop {
         let after = found.last().map_or(0, |event| event["seq"].as_u64().unwrap());
@@ -74,11 +74,11 @@ fn audit(http: &mut Client, site: &str) -> Vec<Value> {
     }
 }
 
-fn seqs(events: &[Value]) -> Vec<u64> {
+pub fn seqs(events: &[Value]) -> Vec<u64> {
     events.iter().map(|event| event["seq"].as_u64().unwrap()).collect()
 }
 
-fn sink(http: &mut Client, name: &str) -> Value {
+pub fn sink(http: &mut Client, name: &str) -> Value {
     let sinks = http.get("/v1/events/sinks").ok().json();
     sinks["items"].as_array().unwrap().iter().find(|sink| sink["name"] == name).unwrap().clone()
 }

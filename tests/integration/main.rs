@@ -39,6 +39,7 @@ mod server;
 mod staff;
 mod stage;
 mod suspension;
+mod telling;
 mod timers;
 mod tokens;
 mod two_seats;

@@ -305,12 +305,6 @@ fn what_cannot_be_used_is_refused_with_what_to_do() {
     assert!(database.ask("UPDATE newer.refinery_schema_history SET version = version + 97").is_some());
     let newer = refused(&database.url("newer"));
     assert!(newer.contains("newer version of mandate"), "{newer}");
-    let mut installation = Installation::new();
-    installation.set("MANDATE_DATABASE_URL", database.url("fresh"));
-    installation.set("MANDATE_BILLING__URL", "http://127.0.0.1:9/");
-    installation.set("MANDATE_BILLING__KEY", "0123456789abcdef0123456789abcdef");
-    let billing = installation.try_start().err().expect("refused").log;
-    assert!(billing.contains("embedded database only"), "{billing}");
     let mut alone = Installation::new();
     alone.set("MANDATE_REDIS_URL", "redis://127.0.0.1:1/").set("MANDATE_CACHE_MAC_KEY", "5eed".repeat(16));
     let needless = alone.try_start().err().expect("refused").log;

@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use crate::{
-    app::chains::Chains,
+    app::{Waker, chains::Chains},
     cache::View,
     clock::{BootClock as _, Clock as _, DatabaseClock, SystemBootClock, SystemClock},
     fault::{self, Mutant, Point},
@@ -55,6 +55,10 @@ pub(super) struct Following {
     pub troubled: bool,
     /// Both clocks, as they were read last.
     pub clocks: Option<(Boot, Timestamp)>,
+    /// Says whether this process is the one that tells the world outside what happened.
+    pub turn: watch::Sender<bool>,
+    /// Wakes whoever tells it: others commit too.
+    pub wake: Waker,
 }
 
 impl Following {
@@ -71,10 +75,13 @@ impl Following {
                     AFTER_FAILURE
                 }
             };
+            let turn = self.replica.has_turn();
+            self.turn.send_if_modified(|had| std::mem::replace(had, turn) != turn);
             let hint = Arc::clone(&self.hint);
             let _ = self.runtime.block_on(async { tokio::time::timeout(wait, hint.notified()).await });
         }
         self.view.withdraw();
+        self.turn.send_replace(false);
         if let Err(error) = self.replica.deregister() {
             tracing::warn!(%error, "this replica could not leave the registry; writers wait for its lease");
         }
@@ -153,6 +160,9 @@ impl Following {
                     fault::timer_begins(ttl);
                 }
                 self.moved.send_modify(|count| *count += 1);
+                if self.replica.has_turn() {
+                    self.wake.polled(news);
+                }
                 if std::mem::replace(&mut self.troubled, false) {
                     tracing::info!(%revision, "this replica follows the database again");
                 }
@@ -163,6 +173,10 @@ impl Following {
                 Ok(if news { Duration::ZERO } else { ttl / POLLS_PER_LEASE })
             }
             Err(reason) => {
+                if reason.quarantines() {
+                    self.replica.want_turn(false);
+                    self.replica.disconnect();
+                }
                 if reason.quarantines() && self.view.lease().is_some() {
                     self.view.withdraw();
                     self.moved.send_modify(|count| *count += 1);

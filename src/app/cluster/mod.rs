@@ -29,7 +29,7 @@ use tokio::{
 };
 
 use self::follow::Following;
-use super::{App, Failure, Kind, chains::Chains};
+use super::{App, Failure, Kind, Waker, chains::Chains};
 use crate::{
     cache::{Flights, View, shared::SharedCache},
     clock::{BootClock as _, DatabaseClock, SystemBootClock},
@@ -62,6 +62,8 @@ pub(super) struct Cluster {
     chains: Arc<Chains>,
     reads: Reads,
     require_replicated: bool,
+    /// Whether this process is the one that tells the world outside what happened.
+    turn: watch::Receiver<bool>,
     /// Deletes the rows of dead replicas.
     sweeping: Mutex<Option<AbortHandle>>,
 }
@@ -81,6 +83,9 @@ pub(super) struct Setup {
     pub reads: Reads,
     pub require_replicated: bool,
     pub role: Role,
+    /// Whether this process would tell the world outside what happened, and what wakes whoever does.
+    pub tells: bool,
+    pub wake: Waker,
 }
 
 /// What was read of a site, for all who asked at the same time.
@@ -89,10 +94,13 @@ type Read = Result<Arc<At<Option<Site>>>, Failure>;
 impl Cluster {
     /// Starts to follow. Must be called on a thread of a runtime.
     pub fn start(setup: Setup) -> Result<Arc<Self>, StoreError> {
-        let Setup { url, address, store, view, clock, shared, heard, chains, reads, require_replicated, role } = setup;
+        let Setup { url, address, store, view, clock, shared, heard, chains, .. } = setup;
+        let Setup { reads, require_replicated, role, tells, wake, .. } = setup;
         let hint = heard.hint;
         let id = ReplicaId::new(crate::clock::new_uuid());
-        let replica = Replica::named(&url, id, address, Arc::clone(&hint))?;
+        let mut replica = Replica::named(&url, id, address, Arc::clone(&hint))?;
+        replica.want_turn(tells && role.writes());
+        let (turn, its_turn) = watch::channel(false);
         let (moved, seen) = watch::channel(0);
         let stop = Arc::new(AtomicBool::new(false));
         let mut following = Following {
@@ -108,6 +116,8 @@ impl Cluster {
             chains: Arc::clone(&chains),
             troubled: false,
             clocks: None,
+            turn,
+            wake,
         };
         let thread = std::thread::Builder::new()
             .name("replica".into())
@@ -128,6 +138,7 @@ impl Cluster {
             chains,
             reads,
             require_replicated,
+            turn: its_turn,
             sweeping,
         });
         if role.writes() {
@@ -181,6 +192,13 @@ impl App {
             None => Ok(Effective::Yes { waited: Duration::ZERO, acks: None, durability: Durability::Local }),
             Some(cluster) => cluster.effective(revision, patience).await,
         }
+    }
+
+    /// Whether it is this process that tells the world outside (billing, subscribers of events) what happened, where one of
+    /// many does; none where there is one process.
+    #[must_use]
+    pub fn turn(&self) -> Option<watch::Receiver<bool>> {
+        self.cluster.as_ref().map(|cluster| cluster.turn.clone())
     }
 
     /// Whether this process may answer checks now.

@@ -31,16 +31,25 @@ pub(super) fn kind(no: &No) -> String {
 }
 
 impl App {
-    /// Gives up what an earlier process was reserving when it ended: the store has one writer, and it is this one.
+    /// Says what billing is owed and cannot be told.
+    pub(in crate::app) async fn warn_of_untold(&self) -> Result<(), StoreError> {
+        if self.billing.is_some() {
+            return Ok(());
+        }
+        let (due, next) = self.store.sagas_due(self.now(), 1).await?;
+        if !due.is_empty() || next.is_some() {
+            tracing::warn!(
+                "there are changes that billing was not told of, and no `billing.url`: GET /v1/billing/sagas lists them, \
+                 and they are told once it is set again"
+            );
+        }
+        Ok(())
+    }
+
+    /// Gives up what an earlier process was reserving when it ended: the store has one writer, and it is this one. Where
+    /// there are many, somebody else may be reserving right now; what nobody commits is given up when its time is over.
     pub(in crate::app) async fn take_over_sagas(&self) -> Result<(), StoreError> {
         if self.billing.is_none() {
-            let (due, next) = self.store.sagas_due(self.now(), 1).await?;
-            if !due.is_empty() || next.is_some() {
-                tracing::warn!(
-                    "there are changes that billing was not told of, and no `billing.url`: GET /v1/billing/sagas \
-                     lists them, and they are told once it is set again"
-                );
-            }
             return Ok(());
         }
         loop {

@@ -9,6 +9,9 @@
 //! same. Comparing `now()` with `statement_timestamp()` for equality lost: binding and executing a prepared statement are
 //! two messages, and the second one sets the latter anew.
 //!
+//! The connection also holds the installation's turn ([`Replica::has_turn`]): a lock of its session, so that it is free again
+//! when the process ends or is cut off, whatever it had in mind.
+//!
 //! A pooled connection lost: whoever left a transaction open on it would make the poll read an old snapshot.
 
 use std::{sync::Arc, time::Duration};
@@ -52,6 +55,9 @@ pub struct Replica {
     address: String,
     hint: Arc<Notify>,
     session: Option<(Session, Statement)>,
+    /// Whether this process would do what one process of the installation has to do, and whether it is the one.
+    wants_turn: bool,
+    has_turn: bool,
 }
 
 const REGISTER: &str = "
@@ -72,6 +78,7 @@ const READ: &str = "
         (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS clock,
         coalesce((SELECT hash FROM audit WHERE revision <= $4 ORDER BY revision DESC, seq DESC LIMIT 1), repeat('0', 64))
             AS chain_at_applied,
+        CASE WHEN $6 THEN pg_try_advisory_lock('head'::regclass::oid::bigint) ELSE false END AS turn,
         ARRAY(SELECT revision FROM change WHERE revision > $4 ORDER BY revision, n LIMIT $5) AS revisions,
         ARRAY(SELECT key FROM change WHERE revision > $4 ORDER BY revision, n LIMIT $5) AS keys
     FROM own, head, lease";
@@ -96,7 +103,24 @@ impl Replica {
     /// # Errors
     /// The URL cannot be read.
     pub fn named(url: &str, id: ReplicaId, address: String, hint: Arc<Notify>) -> Result<Self, StoreError> {
-        Ok(Self { server: Arc::new(Server::named(url)?), id, address, hint, session: None })
+        let server = Arc::new(Server::named(url)?);
+        Ok(Self { server, id, address, hint, session: None, wants_turn: false, has_turn: false })
+    }
+
+    /// Whether this process would tell the world outside what happened. One of all that would has its turn.
+    pub const fn want_turn(&mut self, wants: bool) {
+        self.wants_turn = wants;
+    }
+
+    /// Whether it is this process's turn, as far as it knows.
+    #[must_use]
+    pub fn has_turn(&self) -> bool {
+        self.wants_turn && self.has_turn && self.is_connected()
+    }
+
+    /// Gives its connection up, and its turn.
+    pub fn disconnect(&mut self) {
+        (self.session, self.has_turn) = (None, false);
     }
 
     /// Enters the registry, or renews the entry; on a connection that is new where the old one is lost.
@@ -104,6 +128,7 @@ impl Replica {
     /// # Errors
     /// The database cannot be reached or refuses.
     pub fn register(&mut self) -> Result<(), StoreError> {
+        self.disconnect();
         let session = self.server.connect_hinted(&self.hint)?;
         let (id, address) = (self.id.as_str().to_owned(), self.address.clone());
         let statement = self.server.block(POLL * 5, async {
@@ -132,18 +157,21 @@ impl Replica {
     /// # Errors
     /// The database did not answer in time; the connection is given up, so that the answer is never read.
     pub fn poll(&mut self, epoch: &Epoch, applied: Revision) -> Result<Option<Polled>, StoreError> {
+        let (asks, had) = (self.wants_turn && !self.has_turn, std::mem::take(&mut self.has_turn));
         let Some((session, statement)) = self.session.take() else {
             return Err(StoreError::Unavailable("there is no connection to poll on".into()));
         };
         let applied_i64 = i64::try_from(applied.0).unwrap_or(i64::MAX);
         let row = self.server.block(POLL, async {
             let (id, epoch_id, timeline) = (self.id.as_str(), epoch.id.as_str(), epoch.timeline.as_str());
-            let params: [&(dyn tokio_postgres::types::ToSql + Sync); 5] =
-                [&id, &epoch_id, &timeline, &applied_i64, &MOST_CHANGES];
+            let params: [&(dyn tokio_postgres::types::ToSql + Sync); 6] =
+                [&id, &epoch_id, &timeline, &applied_i64, &MOST_CHANGES, &asks];
             session.client().query_opt(&statement, &params).await.map_err(|error| failed(&error))
         })?;
         self.session = Some((session, statement));
-        row.map(|row| polled(&row).map_err(|error| failed(&error))).transpose()
+        let Some(row) = row else { return Ok(None) };
+        self.has_turn = had || row.try_get("turn").map_err(|error| failed(&error))?;
+        polled(&row).map(Some).map_err(|error| failed(&error))
     }
 
     /// Leaves the registry: nobody waits for this replica any more. It must not answer from now on.
@@ -151,6 +179,7 @@ impl Replica {
     /// # Errors
     /// The database cannot be reached; writers wait for the lease then.
     pub fn deregister(&mut self) -> Result<(), StoreError> {
+        self.has_turn = false;
         let Some((session, _)) = self.session.take() else { return Ok(()) };
         let id = self.id.as_str().to_owned();
         self.server.block(POLL, async {
