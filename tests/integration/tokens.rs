@@ -4,7 +4,8 @@ use serde_json::json;
 
 use crate::{
     http::{Answer, Call, Client, now_s, transition},
-    server::Installation,
+    replicas::{World, lea_may},
+    server::{Installation, until},
     worlds,
 };
 
@@ -85,4 +86,27 @@ fn a_token_is_as_good_as_the_history_it_is_of() {
     let now = token(&change(&mut client, 4));
     assert_eq!(ask(&mut client, &now).status, 200);
     installation.verify_audit();
+}
+
+#[test]
+fn replicas_go_on_in_the_history_that_a_restore_begins() {
+    let world = World::new(2);
+    let mut clients = [world.replicas[0].client(), world.replicas[1].client()];
+    let before = token(&change(&mut clients[0], 0));
+    assert_eq!(ask(&mut clients[1], &before).status, 200);
+    let done = world.installation.run(&["restore"]);
+    assert_eq!(done.code, Some(0), "{}", done.err);
+    for client in &mut clients {
+        // With its next poll.
+        let refused = until("it knows of the new history", || Some(ask(client, &before)).filter(|it| it.status != 200));
+        assert_eq!((refused.status, refused.code().as_str()), (409, "other_history"), "{refused}");
+        until("it answers in the new history", || (ask(client, "").status == 200).then_some(()));
+    }
+    let told = change(&mut clients[1], 1);
+    assert_eq!(told.json()["status"], "effective", "{told}");
+    for client in &mut clients {
+        assert_eq!(until("it answers", || lea_may(client)), false);
+        assert_eq!(ask(client, &token(&told)).status, 200);
+    }
+    world.installation.verify_audit();
 }
