@@ -1,7 +1,7 @@
 //! Where can this program be made to fail on purpose? Points, a bent clock and planted mistakes, for the fault suite.
 //!
 //! None of it is in the shipped program: without the cargo feature `faults` every function here is empty and folds away.
-//! With it the file named by `MANDATE_FAULT_FILE` is read anew at each point, so that a test switches faults while the
+//! With it the file named by `FAULTS_FILE` is read anew at each point, so that a test switches faults while the
 //! program runs. Its lines:
 //!
 //! ```text
@@ -33,6 +33,8 @@ pub enum Point {
     Evaluated,
     /// A poll was answered, its view is not published.
     BeforePublish,
+    /// A site was read from the database, and is not in the view.
+    BeforeFill,
 }
 
 /// A mistake in the protocol of `lease`.
@@ -115,6 +117,7 @@ mod switched {
                 Self::Pinned => "pinned",
                 Self::Evaluated => "evaluated",
                 Self::BeforePublish => "before_publish",
+                Self::BeforeFill => "before_fill",
             }
         }
     }
@@ -138,7 +141,7 @@ mod switched {
 
     /// The words of the file's line that begins with these, if there is one.
     fn line(begin: &[&str]) -> Option<Vec<String>> {
-        let text = std::fs::read_to_string(std::env::var_os("MANDATE_FAULT_FILE")?).ok()?;
+        let text = std::fs::read_to_string(std::env::var_os("FAULTS_FILE")?).ok()?;
         text.lines().find_map(|line| {
             let mut words = line.split_whitespace().map(str::to_owned);
             let fits = begin.iter().all(|wanted| words.next().as_deref() == Some(wanted));

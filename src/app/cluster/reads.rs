@@ -15,7 +15,7 @@ use crate::{
     app::Failure,
     cache::{Fill, View, shared::Lookup},
     clock::{BootClock as _, SystemBootClock},
-    fault::{self, Mutant},
+    fault::{self, Mutant, Point},
     ids::SiteId,
     lease::{Boot, Epoch},
     revision::Revision,
@@ -82,6 +82,7 @@ impl Cluster {
             tracing::error!(%lost, %site, "a site could not be read");
             Failure::from(StoreError::Unavailable(lost.to_string()))
         })??;
+        fault::point(Point::BeforeFill);
         if fault::mutant(Mutant::TagAtFill)
             && let Some(lease) = view.lease()
         {

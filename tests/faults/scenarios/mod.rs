@@ -1,0 +1,65 @@
+//! The list of faults, each with what must be seen. Numbers are those of the design's list.
+
+mod clocks;
+mod database;
+mod redis;
+mod replicas;
+mod writers;
+
+use std::time::Duration;
+
+use crate::{
+    cluster::{Plan, World},
+    history::History,
+    load::Load,
+    report::{self, Told},
+    seeded::Seeded,
+};
+
+/// One run of a scenario.
+pub struct Run {
+    number: u32,
+    title: &'static str,
+    pub seed: u64,
+}
+
+/// How long callers call in quiet, and how often something is done to them.
+pub fn effort() -> (Duration, usize) {
+    if report::long() { (Duration::from_secs(10), 5) } else { (Duration::from_millis(1_200), 1) }
+}
+
+impl Run {
+    pub fn of(number: u32, title: &'static str) -> Self {
+        let seed = Seeded::new(0xFA_0000 + u64::from(number)).seed();
+        println!("scenario {number}, {title}: TEST_SEED={seed} repeats what was drawn");
+        Self { number, title, seed }
+    }
+
+    /// Runs it: `adversity` does what is to be done while callers call, and says what is worth telling.
+    pub fn with(self, plan: Plan, adversity: impl FnOnce(&World, &Load<'_>) -> Vec<String>) {
+        let world = World::new(plan);
+        self.on(&world, adversity);
+        world.direct.verify_audit();
+    }
+
+    /// The same in a world that there is; what was seen.
+    pub fn on(&self, world: &World, adversity: impl FnOnce(&World, &Load<'_>) -> Vec<String>) -> History {
+        let (notes, history) = Load::new(world, self.seed).while_(|load| adversity(world, load));
+        self.judge(world, &history, notes);
+        history
+    }
+
+    /// Judges what was seen, and keeps it for the report.
+    pub fn judge(&self, world: &World, history: &History, notes: Vec<String>) {
+        let violations = history.judge(&world.durable());
+        report::scenario(&Told { number: self.number, title: self.title, notes }, history, &violations);
+        let Self { number, title, seed } = self;
+        assert!(history.answered() > 20, "scenario {number}, seed {seed}: next to nothing was asked");
+        let first: Vec<_> = violations.iter().take(5).collect();
+        assert!(
+            violations.is_empty(),
+            "scenario {number} ({title}), seed {seed}: {} violations: {first:#?}",
+            violations.len()
+        );
+    }
+}

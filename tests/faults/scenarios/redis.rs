@@ -1,0 +1,175 @@
+//! Faults of the shared cache: slow, dead, old, empty, poisoned, half open.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::{Run, effort};
+use crate::{
+    cluster::{Plan, World},
+    history::Said,
+    proxy::Way,
+    redis_server::Redis,
+    report,
+    seeded::Seeded,
+};
+
+/// No check was refused but for a lease that a busy machine did not renew in time.
+fn nothing_failed(history: &crate::history::History) {
+    for check in &history.checks {
+        assert!(
+            matches!(&check.said, Said::Answer { .. }) || check.said == Said::Refused("stale_lease".into()),
+            "{check:?}"
+        );
+    }
+}
+
+#[test]
+#[cfg_attr(not(feature = "faults"), ignore = "needs the feature `faults`: `make faults`")]
+fn s09_redis_stands_still() {
+    let run = Run::of(9, "Redis is stopped");
+    let world = World::new(Plan::default());
+    let mut moments = (Instant::now(), Instant::now());
+    let history = run.on(&world, |world, load| {
+        load.until_made(3);
+        world.redis.as_ref().unwrap().lock().signal("-STOP");
+        moments.0 = Instant::now();
+        thread::sleep(if report::long() { Duration::from_secs(10) } else { Duration::from_secs(2) });
+        load.until_made(3);
+        moments.1 = Instant::now();
+        world.redis.as_ref().unwrap().lock().signal("-CONT");
+        Vec::new()
+    });
+    nothing_failed(&history);
+    let p99 = history.quantile(0.99, moments.0, moments.1);
+    // Quiet machines only: the short form runs beside anything.
+    let most = if report::long() { Duration::from_millis(50) } else { Duration::from_secs(1) };
+    assert!(p99 < most, "p99 {p99:?} while Redis was stopped");
+}
+
+#[test]
+#[cfg_attr(not(feature = "faults"), ignore = "needs the feature `faults`: `make faults`")]
+fn s10_redis_comes_back_with_old_data() {
+    Run::of(10, "Redis is killed and comes back with what it held before").with(Plan::default(), |world, load| {
+        let redis = world.redis.as_ref().unwrap();
+        for _ in 0..effort().1 * 2 {
+            load.until_made(5);
+            let _: String = redis.lock().ask(&["SAVE"]);
+            load.until_made(6);
+            redis.lock().down();
+            load.until_made(2);
+            redis.lock().up();
+            load.until_made(6);
+        }
+        Vec::new()
+    });
+}
+
+#[test]
+#[cfg_attr(not(feature = "faults"), ignore = "needs the feature `faults`: `make faults`")]
+fn s11_redis_fails_over_to_an_old_replica() {
+    Run::of(11, "Redis fails over to a replica that was cut off").with(Plan::default(), |world, load| {
+        let primary = world.redis.as_ref().unwrap();
+        let link = crate::proxy::Proxy::to(primary.lock().address());
+        let second = Redis::start();
+        let _: String = second.ask(&["REPLICAOF", "127.0.0.1", &link.port().to_string()]);
+        crate::server::until("it follows", || {
+            let info: String = second.ask(&["INFO", "replication"]);
+            info.contains("master_link_status:up").then_some(())
+        });
+        load.until_made(6);
+        link.blackhole();
+        load.until_made(8);
+        let _: String = second.ask(&["REPLICAOF", "NO", "ONE"]);
+        for replica in &world.replicas {
+            replica.redis.as_ref().unwrap().repoint(second.address());
+        }
+        load.until_made(8 * effort().1);
+        // And back, to one that has missed what came after.
+        for replica in &world.replicas {
+            replica.redis.as_ref().unwrap().repoint(primary.lock().address());
+        }
+        load.until_made(4);
+        Vec::new()
+    });
+}
+
+#[test]
+#[cfg_attr(not(feature = "faults"), ignore = "needs the feature `faults`: `make faults`")]
+fn s12_redis_forgets() {
+    let run = Run::of(12, "Redis is flushed again and again, and evicts");
+    let world = World::new(Plan::default());
+    let history = run.on(&world, |world, load| {
+        let redis = world.redis.as_ref().unwrap();
+        for _ in 0..effort().1 * 10 {
+            let _: String = redis.lock().ask(&["FLUSHALL"]);
+            thread::sleep(Duration::from_millis(50));
+        }
+        let _: String = redis.lock().ask(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]);
+        let _: String = redis.lock().ask(&["CONFIG", "SET", "maxmemory", "1mb"]);
+        load.until_made(10);
+        Vec::new()
+    });
+    nothing_failed(&history);
+}
+
+#[test]
+#[cfg_attr(not(feature = "faults"), ignore = "needs the feature `faults`: `make faults`")]
+fn s13_redis_is_poisoned() {
+    let run =
+        Run::of(13, "whoever can write to Redis writes noise, old copies, other sites' copies and halves of copies");
+    let mut chance = Seeded::new(run.seed);
+    run.with(Plan::default(), |world, load| {
+        let redis = world.redis.as_ref().unwrap();
+        let (mut old, mut poisoned) = (Vec::new(), 0);
+        let begun = Instant::now();
+        while begun.elapsed() < effort().0 * 3 {
+            let redis = redis.lock();
+            let mut copies = redis.copies();
+            match chance.below(5) {
+                0 => copies.iter_mut().for_each(|(_, value)| value.iter_mut().for_each(|byte| *byte = 0xA5)),
+                1 => copies.clone_from(&old),
+                2 => {
+                    let values: Vec<Vec<u8>> = copies.iter().map(|(_, value)| value.clone()).collect();
+                    let shift = 1 + usize::try_from(chance.below(3)).unwrap();
+                    for (n, (_, value)) in copies.iter_mut().enumerate() {
+                        value.clone_from(&values[(n + shift) % values.len()]);
+                    }
+                }
+                3 => copies.iter_mut().for_each(|(_, value)| value.truncate(value.len() / 2)),
+                _ => {
+                    old.clone_from(&copies);
+                    copies.clear();
+                }
+            }
+            poisoned += copies.len();
+            redis.write(&copies);
+            thread::sleep(Duration::from_millis(chance.below(30)));
+        }
+        load.until_made(2);
+        assert!(poisoned > 20, "next to nothing was poisoned");
+        vec![format!("{poisoned} copies were written")]
+    });
+}
+
+#[test]
+#[cfg_attr(not(feature = "faults"), ignore = "needs the feature `faults`: `make faults`")]
+fn s14_connections_to_redis_are_half_open() {
+    let run = Run::of(14, "connections to Redis are half open");
+    let world = World::new(Plan::default());
+    let history = run.on(&world, |world, load| {
+        for _ in 0..effort().1 {
+            load.until_made(3);
+            for replica in &world.replicas {
+                replica.redis.as_ref().unwrap().set(Way::Hold, Way::Hold);
+            }
+            load.until_made(6);
+            for replica in &world.replicas {
+                replica.redis.as_ref().unwrap().heal();
+            }
+        }
+        Vec::new()
+    });
+    nothing_failed(&history);
+}
