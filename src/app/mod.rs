@@ -13,6 +13,7 @@ mod diff;
 mod events;
 mod failure;
 pub mod import;
+mod meter;
 mod preview;
 mod read;
 mod registry;
@@ -28,6 +29,7 @@ pub use cluster::Effective;
 pub use command::{CommandRequest, Reply, ReplyBody};
 pub use diff::{Change as PermissionChange, PermissionDiff};
 pub use failure::{Failure, Kind};
+pub use meter::Meter;
 pub use preview::Preview;
 pub use read::{AccessEntry, Viewer};
 pub use registry::{AccountState, AccountUpdate, AccountView, AgencyUpdate, PlanUpdate, Registered, SiteUpdate};
@@ -64,6 +66,7 @@ pub struct App {
     /// The other replicas, where there may be some.
     cluster: Option<Arc<cluster::Cluster>>,
     chains: Arc<chains::Chains>,
+    meter: Arc<Meter>,
 }
 
 /// How a process is one of many.
@@ -96,6 +99,7 @@ struct Parts {
     billing: Option<Arc<saga::Desk>>,
     wake: watch::Sender<Wake>,
     chains: Arc<chains::Chains>,
+    meter: Arc<Meter>,
 }
 
 impl Parts {
@@ -108,6 +112,7 @@ impl Parts {
             owed,
             wake: watch::Sender::new(Wake::default()),
             chains: Arc::default(),
+            meter: Arc::default(),
         }
     }
     /// What the store calls after each commit: `show` brings it to the view, then everybody who waits is woken.
@@ -129,8 +134,8 @@ impl Parts {
         clock: Arc<dyn Clock>,
         cluster: Option<Arc<cluster::Cluster>>,
     ) -> Arc<App> {
-        let Self { view, deadlines, owed: _, billing, wake, chains } = self;
-        Arc::new(App { store, view, clock, rules, deadlines, billing, wake, cluster, chains })
+        let Self { view, deadlines, owed: _, billing, wake, chains, meter } = self;
+        Arc::new(App { store, view, clock, rules, deadlines, billing, wake, cluster, chains, meter })
     }
 }
 
@@ -225,6 +230,7 @@ impl App {
             shared,
             heard,
             chains: Arc::clone(&parts.chains),
+            meter: Arc::clone(&parts.meter),
             reads,
             require_replicated,
             role,
