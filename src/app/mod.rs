@@ -44,7 +44,7 @@ use crate::{
     assignment::SitePolicies,
     cache::{View, shared::SharedCache},
     clock::{Clock, DatabaseClock},
-    config::{Billing, PostgresUrl, Reads, Role, SharedCacheSettings},
+    config::{Billing, Limits, PostgresUrl, Reads, Role, SharedCacheSettings},
     events::Wake,
     handover::Timers,
     store::{Committed, Observer, Store, StoreError, postgres, sql::SqlStore, sqlite},
@@ -85,9 +85,6 @@ pub struct Replication {
 /// A last commit further ahead of the clock than this is worth a warning.
 const CLOCK_AHEAD: Duration = Duration::from_mins(1);
 
-/// Rows of sites that the view holds at most.
-pub const MAX_CACHED_SITES: usize = 2_000_000;
-
 /// How often the first lease is waited for.
 const FIRST_LEASE_TRIES: u32 = 10;
 
@@ -106,7 +103,7 @@ impl Parts {
     fn new(policies: Arc<SitePolicies>, billing: &Billing) -> Self {
         let owed = Arc::new(Notify::new());
         Self {
-            view: Arc::new(View::new(policies, MAX_CACHED_SITES)),
+            view: Arc::new(View::new(policies, Limits::default().cache)),
             deadlines: Arc::new(Notify::new()),
             billing: saga::Desk::of(billing, Arc::clone(&owed)).map(Arc::new),
             owed,

@@ -61,6 +61,7 @@ impl Service {
                 App::open_replica(url, control.address().to_string(), policies, rules, how).await?
             }
         };
+        app.view().bound(config.limits.cache);
         let (store, wake) = app.outbox();
         let delivery = if config.role.writes() {
             Some(Delivery::open(&config.events, store, clock, wake).await.map_err(Stop::failed)?)
