@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Sites beside those of the story.
-const OTHERS: usize = 200;
+const OTHERS: u32 = 200;
 
 /// The numbers of one page, by name with labels.
 #[derive(Debug, Clone)]
@@ -39,7 +39,7 @@ impl Page {
     fn memory(&self, result: &str) -> f64 {
         self.get(&format!("mandate_cache_requests_total{{layer=\"l1\",result=\"{result}\"}}"))
     }
-    fn from_store(&self) -> f64 {
+    fn store_lookups(&self) -> f64 {
         self.sum("mandate_cache_requests_total", "layer=\"store\"")
     }
 }
@@ -49,7 +49,7 @@ fn number(text: &str) -> f64 {
 }
 
 /// A site that has nothing to do with the story.
-fn other(n: usize) -> Value {
+fn other(n: u32) -> Value {
     let (id, owner) = (format!("other-{n}"), format!("user:owner-{n}"));
     json!({"site": {"id": id, "mode": "self_managed", "owner": owner, "plan": plan()}})
 }
@@ -92,9 +92,9 @@ fn a_transition_on_one_site_costs_no_other_its_entry() {
     ask_about_all(&mut client);
     ask(&mut client, "lea", "bakery");
     let warm = Page::of(&server);
-    assert_eq!(warm.memory("miss"), OTHERS as f64 + 1.0);
-    assert_eq!(warm.get("mandate_cache_entries{kind=\"site\"}"), OTHERS as f64 + 1.0);
-    let each = warm.get("mandate_cache_bytes") / (OTHERS as f64 + 1.0);
+    assert_eq!(warm.memory("miss"), f64::from(OTHERS) + 1.0);
+    assert_eq!(warm.get("mandate_cache_entries{kind=\"site\"}"), f64::from(OTHERS) + 1.0);
+    let each = warm.get("mandate_cache_bytes") / (f64::from(OTHERS) + 1.0);
     assert!((100.0..600.0).contains(&each), "{each} bytes each");
     for n in 0..6 {
         assert_eq!(flip(&mut client, n)["status"], "effective");
@@ -103,7 +103,7 @@ fn a_transition_on_one_site_costs_no_other_its_entry() {
     }
     let after = Page::of(&server);
     assert_eq!(after.memory("miss"), warm.memory("miss"), "nobody has lost an entry, the site itself neither");
-    assert_eq!(after.memory("hit") - warm.memory("hit"), 6.0 * (OTHERS as f64 + 1.0));
+    assert_eq!(after.memory("hit") - warm.memory("hit"), 6.0 * (f64::from(OTHERS) + 1.0));
     assert_eq!(after.get("mandate_handover_total{outcome=\"effective\"}"), 6.0);
     assert_eq!(after.get("mandate_watermark_revision"), warm.get("mandate_watermark_revision") + 6.0);
     assert_eq!(after.sum("mandate_decisions_total", "source=\"store\""), warm.memory("miss"));
@@ -150,7 +150,7 @@ fn with_little_room_what_went_is_read_again_and_right() {
     let (entries, bytes) = (page.get("mandate_cache_entries{kind=\"site\"}"), page.get("mandate_cache_bytes"));
     assert!(entries < 6_000.0 && bytes <= 1_048_576.0, "{entries} entries, {bytes} bytes");
     assert!(page.memory("miss") > 6_000.0, "the control: some were read twice");
-    assert_eq!(page.from_store(), page.memory("miss"));
+    assert_eq!(page.store_lookups(), page.memory("miss"));
 }
 
 #[test]
@@ -176,7 +176,7 @@ fn no_replica_loses_another_sites_entry_and_a_new_history_loses_all() {
     }
     for (warm, after) in warm.iter().zip(pages()) {
         assert_eq!(after.memory("miss") - warm.memory("miss"), 6.0, "the site that changed, once for each change");
-        assert_eq!(after.memory("hit") - warm.memory("hit"), 6.0 * OTHERS as f64);
+        assert_eq!(after.memory("hit") - warm.memory("hit"), 6.0 * f64::from(OTHERS));
         assert!(after.get("mandate_lease_remaining_seconds") > 0.0);
         assert_eq!(after.get("mandate_replicas_registered"), 2.0);
         assert_eq!(after.get("mandate_revision_regressions_total"), 0.0);
@@ -209,6 +209,6 @@ fn no_replica_loses_another_sites_entry_and_a_new_history_loses_all() {
         });
         ask_about_all(&mut clients[replica]);
         let missed = Page::of(server).memory("miss") - warm[replica].memory("miss");
-        assert!(missed >= OTHERS as f64, "{missed}");
+        assert!(missed >= f64::from(OTHERS), "{missed}");
     }
 }
