@@ -8,6 +8,10 @@
 //! Invariant: a value of these types is always well formed, so nothing downstream checks again. Plain `String`s
 //! lost: Cedar, SQL and the log all receive these, and an identifier that means something to one of them is an attack.
 
+mod packed;
+
+pub use packed::Packed;
+
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};

@@ -13,6 +13,7 @@ mod diff;
 mod events;
 mod failure;
 pub mod import;
+mod meter;
 mod preview;
 mod read;
 mod registry;
@@ -28,6 +29,7 @@ pub use cluster::Effective;
 pub use command::{CommandRequest, Reply, ReplyBody};
 pub use diff::{Change as PermissionChange, PermissionDiff};
 pub use failure::{Failure, Kind};
+pub use meter::Meter;
 pub use preview::Preview;
 pub use read::{AccessEntry, Viewer};
 pub use registry::{AccountState, AccountUpdate, AccountView, AgencyUpdate, PlanUpdate, Registered, SiteUpdate};
@@ -42,7 +44,7 @@ use crate::{
     assignment::SitePolicies,
     cache::{View, shared::SharedCache},
     clock::{Clock, DatabaseClock},
-    config::{Billing, PostgresUrl, Reads, Role, SharedCacheSettings},
+    config::{Billing, Limits, PostgresUrl, Reads, Role, SharedCacheSettings},
     events::Wake,
     handover::Timers,
     store::{Committed, Observer, Store, StoreError, postgres, sql::SqlStore, sqlite},
@@ -64,6 +66,7 @@ pub struct App {
     /// The other replicas, where there may be some.
     cluster: Option<Arc<cluster::Cluster>>,
     chains: Arc<chains::Chains>,
+    meter: Arc<Meter>,
 }
 
 /// Wakes whoever tells the world outside what happened.
@@ -111,9 +114,6 @@ pub struct Replication {
 /// A last commit further ahead of the clock than this is worth a warning.
 const CLOCK_AHEAD: Duration = Duration::from_mins(1);
 
-/// Rows of sites that the view holds at most.
-pub const MAX_CACHED_SITES: usize = 2_000_000;
-
 /// How often the first lease is waited for.
 const FIRST_LEASE_TRIES: u32 = 10;
 
@@ -124,17 +124,19 @@ struct Parts {
     waker: Waker,
     billing: Option<Arc<saga::Desk>>,
     chains: Arc<chains::Chains>,
+    meter: Arc<Meter>,
 }
 
 impl Parts {
     fn new(policies: Arc<SitePolicies>, billing: &Billing) -> Self {
         let owed = Arc::new(Notify::new());
         Self {
-            view: Arc::new(View::new(policies, MAX_CACHED_SITES)),
+            view: Arc::new(View::new(policies, Limits::default().cache)),
             deadlines: Arc::new(Notify::new()),
             billing: saga::Desk::of(billing, Arc::clone(&owed)).map(Arc::new),
             waker: Waker { owed, wake: watch::Sender::new(Wake::default()) },
             chains: Arc::default(),
+            meter: Arc::default(),
         }
     }
     /// What the store calls after each commit: `show` brings it to the view, then everybody who waits is woken.
@@ -154,8 +156,8 @@ impl Parts {
         clock: Arc<dyn Clock>,
         cluster: Option<Arc<cluster::Cluster>>,
     ) -> Arc<App> {
-        let Self { view, deadlines, waker, billing, chains } = self;
-        Arc::new(App { store, view, clock, rules, deadlines, billing, wake: waker.wake, cluster, chains })
+        let Self { view, deadlines, waker, billing, chains, meter } = self;
+        Arc::new(App { store, view, clock, rules, deadlines, billing, wake: waker.wake, cluster, chains, meter })
     }
 }
 
@@ -251,6 +253,7 @@ impl App {
             shared,
             heard,
             chains: Arc::clone(&parts.chains),
+            meter: Arc::clone(&parts.meter),
             reads,
             require_replicated,
             role,

@@ -136,7 +136,7 @@ impl SiteRow {
         held: &mut Held,
     ) {
         let given = policies.given();
-        if self.person.as_ref() == Some(user) {
+        if self.is_seated(user.as_str()) {
             held.add(if self.mode == Mode::PartnerManaged { given.client } else { given.owner }, Via::Seat);
         }
         let returned = self.returned(directory, now);

@@ -1,7 +1,9 @@
 //! A site as decisions see it: small enough that millions fit, complete enough that nothing else is read.
 //!
-//! People are one block of bytes, sorted, searched by halves: a site with ten thousand people costs a check what one
-//! with ten does, and a person costs their identifier and seven bytes. Cedar entities for every person lost: they are
+//! Everybody who is named stands in one block of bytes: the site itself, whoever holds the seat, and the people, sorted
+//! and searched by halves: a site with ten thousand people costs a check what one with ten does, and a person costs their
+//! identifier and seven bytes, a UUID sixteen and one of them. An agency is named by all of its sites, so its identifier
+//! is shared ([`SiteRow::share`]). Cedar entities for every person lost: they are
 //! thirty times larger and twenty times slower to build.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,10 +11,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use smallvec::SmallVec;
 use smol_str::SmolStr;
 
-use super::SitePolicies;
+use super::{Directory, SitePolicies};
 use crate::{
     handover::{Handover, HandoverStatus},
-    ids::{Account, AgencyId, StaffId, UserId},
+    ids::{Account, AgencyId, Packed, StaffId, UserId},
     policy::RoleIx,
     revision::Revision,
     site::{AgencyGrant, Confirmation, Contributor, Mode, PlanStatus, ReturnReason, Seats, Side, Site, SupportSession},
@@ -27,13 +29,11 @@ pub struct SiteRow {
     pub(super) frozen_until: Option<Deadline>,
     pub(super) settling_until: Option<Deadline>,
     pub(super) return_at: Option<Deadline>,
-    /// The user who is owner or client.
-    pub(super) person: Option<UserId>,
     /// The agency that is owner or partner.
     pub(super) agency: Option<AgencyId>,
     pub(super) offer: Option<Box<Offer>>,
     pub(super) rare: Option<Box<Rare>>,
-    people: People,
+    names: Names,
     pub(super) mode: Mode,
     pub(super) trashed: bool,
     pub(super) custody: bool,
@@ -113,9 +113,9 @@ impl SiteRow {
         let payer = site.seats.plan_holder();
         let pending = site.return_pending();
         let (person, agency) = match &site.seats {
-            Seats::SelfManaged { owner } => (Some(owner.clone()), None),
+            Seats::SelfManaged { owner } => (Some(owner), None),
             Seats::PartnerBuilt { owner } => (None, Some(owner.clone())),
-            Seats::PartnerManaged(engagement) => (Some(engagement.client.clone()), Some(engagement.partner.clone())),
+            Seats::PartnerManaged(engagement) => (Some(&engagement.client), Some(engagement.partner.clone())),
             Seats::Purged => (None, None),
         };
         Self {
@@ -123,11 +123,10 @@ impl SiteRow {
             frozen_until: site.frozen.as_ref().map(|freeze| Deadline::of(freeze.until)),
             settling_until: site.seats.engagement().map(|engagement| Deadline::of(engagement.settling_until)),
             return_at: pending.map(|pending| Deadline::of(pending.effective_at)),
-            person,
             agency,
             offer: site.open_handover.as_ref().map(|offer| Box::new(Offer::of(offer))),
             rare: Rare::of(site),
-            people: People::of(&site.contributors, payer.as_ref(), policies),
+            names: Names::of(site, person, payer.as_ref(), policies),
             mode: site.seats.mode(),
             trashed: site.trashed_at.is_some(),
             custody: site.custody.is_some(),
@@ -136,9 +135,24 @@ impl SiteRow {
             locked: pending.is_some_and(|pending| pending.locked),
         }
     }
+    /// Names the agency by the very text that the directory has, so that there is one for all of its sites.
+    pub fn share(&mut self, directory: &Directory) {
+        if let Some(agency) = self.agency.as_ref().and_then(|id| directory.agency(id)) {
+            self.agency = Some(agency.id.clone());
+        }
+    }
+    /// Which site it is, as [`Packed`] has it.
+    #[must_use]
+    pub fn key(&self) -> &[u8] {
+        self.names.key()
+    }
+    /// Whether this user is owner or client.
+    pub(super) fn is_seated(&self, user: &str) -> bool {
+        self.names.person() == Some(Packed::of(user).as_bytes())
+    }
     /// What the person was given by invitation.
     pub(super) fn contributor(&self, user: &str) -> Option<Assignment> {
-        self.people.find(user)
+        self.names.people().find(Packed::of(user).as_bytes())
     }
     /// When a denial for this reason ends by itself; none where time alone ends nothing.
     #[must_use]
@@ -154,13 +168,13 @@ impl SiteRow {
     /// How many people have a role here by invitation.
     #[must_use]
     pub fn people(&self) -> usize {
-        self.people.len()
+        self.names.people().len()
     }
-    /// Bytes on the heap and in place, allocator overhead aside.
+    /// Bytes on the heap and in place, allocator overhead and shared texts aside.
     #[must_use]
     pub fn size(&self) -> usize {
         size_of::<Self>()
-            + self.people.0.len()
+            + self.names.0.len()
             + self.offer.as_ref().map_or(0, |_| size_of::<Offer>())
             + self.rare.as_ref().map_or(0, |rare| {
                 size_of::<Rare>()
@@ -201,53 +215,95 @@ impl Rare {
     }
 }
 
-/// Layout: one little-endian `u32` end offset for each person, then each person's flags (1 byte), role (2 bytes,
-/// little-endian, `0xffff` unknown) and identifier, in the identifiers' byte order.
+/// Everybody who is named, packed. Layout: the length (1 byte) and identifier of the site; the same of the user who holds
+/// the seat, of length 0 where none does; then the [`People`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct People(Box<[u8]>);
+struct Names(Box<[u8]>);
+
+impl Names {
+    fn of(site: &Site, person: Option<&UserId>, payer: Option<&Account>, policies: &SitePolicies) -> Self {
+        let mut bytes = Vec::new();
+        for name in [Some(site.id.as_str()), person.map(UserId::as_str)] {
+            let name = name.map(Packed::of);
+            let name = name.as_ref().map_or(&[][..], Packed::as_bytes);
+            // An identifier has 128 bytes at most.
+            bytes.push(u8::try_from(name.len()).unwrap_or(u8::MAX));
+            bytes.extend_from_slice(name);
+        }
+        People::write(&mut bytes, &site.contributors, payer, policies);
+        Self(bytes.into_boxed_slice())
+    }
+    /// A text and what comes after it.
+    fn split(bytes: &[u8]) -> (&[u8], &[u8]) {
+        let split = bytes.split_first().and_then(|(length, rest)| rest.split_at_checked(usize::from(*length)));
+        split.unwrap_or_default()
+    }
+    fn key(&self) -> &[u8] {
+        Self::split(&self.0).0
+    }
+    fn person(&self) -> Option<&[u8]> {
+        let (person, _) = Self::split(Self::split(&self.0).1);
+        (!person.is_empty()).then_some(person)
+    }
+    fn people(&self) -> People<'_> {
+        People(Self::split(Self::split(&self.0).1).1)
+    }
+}
+
+/// Layout: how many, then one end offset for each person, all `u32` and little-endian; then each person's flags (1 byte),
+/// role (2 bytes, little-endian, `0xffff` unknown) and identifier, in the packed identifiers' byte order.
+#[derive(Clone, Copy)]
+struct People<'a>(&'a [u8]);
 
 const PARTNER_SIDE: u8 = 1;
 const GRANTED_BY_PAYER: u8 = 2;
 const HEAD: usize = 3;
 
-impl People {
-    fn of(contributors: &BTreeMap<UserId, Contributor>, payer: Option<&Account>, policies: &SitePolicies) -> Self {
+impl<'a> People<'a> {
+    fn write(
+        bytes: &mut Vec<u8>,
+        contributors: &BTreeMap<UserId, Contributor>,
+        payer: Option<&Account>,
+        policies: &SitePolicies,
+    ) {
+        let mut people: Vec<_> =
+            contributors.iter().map(|(user, contributor)| (Packed::of(user.as_str()), contributor)).collect();
+        people.sort_unstable_by(|(one, _), (other, _)| one.as_bytes().cmp(other.as_bytes()));
         let mut ends = Vec::with_capacity(contributors.len() * 4);
         let mut entries = Vec::new();
-        for (user, contributor) in contributors {
+        for (user, contributor) in &people {
             let side = if contributor.side == Side::Partner { PARTNER_SIDE } else { 0 };
             let paid = if Some(&contributor.grantor) == payer { GRANTED_BY_PAYER } else { 0 };
             let role = policies.bundle().role(&contributor.role).map_or(u16::MAX, |role| role.0);
             entries.push(side | paid);
             entries.extend_from_slice(&role.to_le_bytes());
-            entries.extend_from_slice(user.as_str().as_bytes());
+            entries.extend_from_slice(user.as_bytes());
             ends.extend_from_slice(&u32::try_from(entries.len()).unwrap_or(u32::MAX).to_le_bytes());
         }
-        // The first offset tells where the ends stop, see `len`.
-        let mut bytes = Vec::with_capacity(4 + ends.len() + entries.len());
+        // What is written down is kept: no byte more than needed.
+        bytes.reserve_exact(4 + ends.len() + entries.len());
         bytes.extend_from_slice(&u32::try_from(contributors.len()).unwrap_or(u32::MAX).to_le_bytes());
         bytes.append(&mut ends);
         bytes.append(&mut entries);
-        Self(bytes.into_boxed_slice())
     }
-    fn word(&self, n: usize) -> usize {
+    fn word(self, n: usize) -> usize {
         let word = self.0.get(n * 4..n * 4 + 4).and_then(|bytes| <[u8; 4]>::try_from(bytes).ok());
         word.map_or(0, |bytes| u32::from_le_bytes(bytes) as usize)
     }
-    fn len(&self) -> usize {
+    fn len(self) -> usize {
         self.word(0)
     }
-    fn entry(&self, n: usize) -> Option<&[u8]> {
+    fn entry(self, n: usize) -> Option<&'a [u8]> {
         let base = 4 + self.len() * 4;
         let start = if n == 0 { 0 } else { self.word(n) };
         self.0.get(base + start..base + self.word(n + 1))
     }
-    fn find(&self, user: &str) -> Option<Assignment> {
+    fn find(self, user: &[u8]) -> Option<Assignment> {
         let (mut low, mut high) = (0, self.len());
         while low < high {
             let middle = low.midpoint(high);
             let entry = self.entry(middle)?;
-            match entry.get(HEAD..)?.cmp(user.as_bytes()) {
+            match entry.get(HEAD..)?.cmp(user) {
                 std::cmp::Ordering::Less => low = middle + 1,
                 std::cmp::Ordering::Greater => high = middle,
                 std::cmp::Ordering::Equal => {

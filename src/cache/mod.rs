@@ -14,24 +14,31 @@
 //! the unknown ones too, and what was read enters only if no change lies between its snapshot and the view; otherwise the
 //! reader reads again. Tags on every row lost, because of that: a check would compare what this keeps true anyway.
 //! Per-site locks lost: an agency's suspension must be seen together with the sites it touches.
+//!
+//! "There is no such site" is remembered under the site's key and dropped by it, like a row; "no role here" needs no entry
+//! of its own, because it is a row that does not name the person. Both have room in bytes ([`View::bound`]).
 
 mod flights;
 pub mod shared;
+mod shelf;
 
 pub use flights::{Flights, Lost};
 
 use std::{
-    collections::{HashMap, HashSet},
     hash::{BuildHasher, RandomState},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use parking_lot::RwLock;
 use smol_str::SmolStr;
 
+use self::shelf::Shelf;
 use crate::{
     assignment::{Directory, SitePolicies, SiteRow},
-    ids::SiteId,
+    ids::{Packed, SiteId},
     lease::{self, Boot, Key, Pinned, Tag, Use},
     revision::{Revision, RevisionToken},
     site::Site,
@@ -42,16 +49,17 @@ use crate::{
 /// Many small tables instead of one large: growing one moves few rows, so that no check waits long.
 const SHARDS: usize = 256;
 
-/// How many sites that there are not are remembered.
-const MAX_ABSENT: usize = 16_384;
+/// Which part of the room is for names of sites that there are not. They cost whoever invents them nothing, so that they
+/// must not take the sites' room.
+const ABSENT: usize = 16;
 
 /// The decision path's copy of the system of record.
 #[derive(Debug)]
 pub struct View {
     inner: RwLock<Inner>,
     hasher: RandomState,
-    /// Rows that one shard holds at most.
-    per_shard: usize,
+    /// Bytes that all entries may take.
+    most: AtomicUsize,
 }
 
 #[derive(Debug)]
@@ -65,9 +73,24 @@ struct Inner {
     policies: Arc<SitePolicies>,
     /// Until when all of this may be believed; none where nobody else writes.
     lease: Option<Arc<lease::View>>,
-    shards: Vec<HashMap<SiteId, Arc<SiteRow>>>,
+    shards: Vec<Shard>,
+}
+
+/// One table of many.
+#[derive(Debug, Default)]
+struct Shard {
+    sites: Shelf<Arc<SiteRow>>,
     /// Sites that there are not.
-    absent: HashSet<SiteId>,
+    absent: Shelf<Box<[u8]>>,
+}
+
+/// How many entries there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entries {
+    /// Sites.
+    pub sites: u64,
+    /// Names of sites that there are not.
+    pub absent: u64,
 }
 
 /// What came of adding a site.
@@ -75,8 +98,10 @@ struct Inner {
 pub enum Fill {
     /// It is in the view.
     Done,
-    /// Something has changed since it was read: read again.
+    /// The site has changed since it was read: read again.
     Again,
+    /// It was read before everything that changes are remembered of: read again.
+    BelowFloor,
     /// It is newer than the view: wait for the view to move on.
     Ahead,
 }
@@ -103,9 +128,9 @@ pub struct Sight<'a> {
 }
 
 impl View {
-    /// An empty view under these policies, holding at most `max_sites` rows.
+    /// An empty view under these policies, whose entries take at most `most` bytes.
     #[must_use]
-    pub fn new(policies: Arc<SitePolicies>, max_sites: usize) -> Self {
+    pub fn new(policies: Arc<SitePolicies>, most: usize) -> Self {
         Self {
             inner: RwLock::new(Inner {
                 epoch: SmolStr::default(),
@@ -115,12 +140,15 @@ impl View {
                 directory: Directory::default(),
                 policies,
                 lease: None,
-                shards: (0..SHARDS).map(|_| HashMap::new()).collect(),
-                absent: HashSet::new(),
+                shards: (0..SHARDS).map(|_| Shard::default()).collect(),
             }),
             hasher: RandomState::new(),
-            per_shard: max_sites.div_ceil(SHARDS).max(1),
+            most: AtomicUsize::new(most),
         }
+    }
+    /// From now on entries take at most that many bytes.
+    pub fn bound(&self, most: usize) {
+        self.most.store(most, Ordering::Relaxed);
     }
     /// Begins at what the store holds at start.
     pub fn begin(&self, head: &Head, directory: Directory) {
@@ -131,14 +159,17 @@ impl View {
     }
     /// Looks at one revision. Keep `look` short: commits wait for it.
     pub fn pin<R>(&self, site: &SiteId, look: impl FnOnce(Sight<'_>) -> R) -> R {
-        let shard = self.shard(site);
+        let key = Packed::of(site.as_str());
+        let number = self.shard(&key);
         let inner = self.inner.read();
+        let shard = inner.shards.get(number);
+        let row = shard.and_then(|shard| shard.sites.get(key.as_bytes()));
         look(Sight {
             revision: inner.revision,
             token: &inner.token,
             at: inner.at,
-            row: inner.shards.get(shard).and_then(|rows| rows.get(site)),
-            absent: inner.absent.contains(site),
+            row,
+            absent: row.is_none() && shard.is_some_and(|shard| shard.absent.get(key.as_bytes()).is_some()),
             lease: inner.lease.as_ref(),
             directory: &inner.directory,
             policies: &inner.policies,
@@ -171,13 +202,14 @@ impl View {
     }
     /// Adds what was read from the store about a site, if it still is so at the view's revision. `now` was read before.
     pub fn fill(&self, site: &SiteId, read: &At<Option<Site>>, now: Boot) -> Fill {
-        let row = read.value.as_ref().map(|found| Arc::new(SiteRow::of(found, &self.policies())));
-        let shard = self.shard(site);
+        let row = read.value.as_ref().map(|found| SiteRow::of(found, &self.policies()));
+        let key = Packed::of(site.as_str());
+        let (shard, most) = (self.shard(&key), self.per_shard());
         let mut inner = self.inner.write();
         let verdict = inner.admits(site, read, now);
         match row {
-            Some(row) if verdict == Fill::Done => inner.put(shard, site, row, self.per_shard),
-            None if verdict == Fill::Done => inner.miss(site),
+            Some(row) if verdict == Fill::Done => inner.put(shard, row, most),
+            None if verdict == Fill::Done => inner.miss(shard, &key, most),
             Some(_) | None => {}
         }
         verdict
@@ -190,9 +222,9 @@ impl View {
         match step {
             lease::Step::Advance { drop, .. } => {
                 for site in drop.iter().filter_map(|key| key.as_str().strip_prefix("site:")) {
-                    let shard = self.shard_of(site);
-                    inner.shards.get_mut(shard).map(|rows| rows.remove(site));
-                    inner.absent.remove(site);
+                    let key = Packed::of(site);
+                    let shard = self.shard(&key);
+                    inner.forget(shard, &key);
                 }
             }
             lease::Step::Resync { .. } | lease::Step::Ignored => inner.clear(),
@@ -220,8 +252,9 @@ impl View {
         let rows: Vec<_> = committed
             .sites
             .iter()
-            .map(|site| (self.shard(&site.id), &site.id, Arc::new(SiteRow::of(site, &policies))))
+            .map(|site| (self.shard(&Packed::of(site.id.as_str())), SiteRow::of(site, &policies)))
             .collect();
+        let most = self.per_shard();
         let mut inner = self.inner.write();
         for agency in &committed.agencies {
             inner.directory.put_agency(Arc::clone(agency));
@@ -229,26 +262,40 @@ impl View {
         for (staff, role) in &committed.staff {
             inner.directory.put_staff(staff.clone(), *role);
         }
-        for (shard, id, row) in rows {
-            inner.put(shard, id, row, self.per_shard);
+        for (shard, row) in rows {
+            inner.put(shard, row, most);
         }
         inner.moved(committed.epoch.id.clone(), committed.revision, &committed.chain, committed.at);
     }
     /// How many sites the view holds.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.inner.read().shards.iter().map(HashMap::len).sum()
+        self.inner.read().shards.iter().map(|shard| shard.sites.weight().0).sum()
+    }
+    /// How many entries there are, and how many bytes they take.
+    #[must_use]
+    pub fn weight(&self) -> (Entries, u64) {
+        let inner = self.inner.read();
+        let number = |size: usize| u64::try_from(size).unwrap_or(u64::MAX);
+        let (mut entries, mut bytes) = (Entries { sites: 0, absent: 0 }, 0);
+        for shard in &inner.shards {
+            let ((sites, rows), (absent, names)) = (shard.sites.weight(), shard.absent.weight());
+            entries.sites += number(sites);
+            entries.absent += number(absent);
+            bytes += number(rows + names);
+        }
+        (entries, bytes)
     }
     /// Whether it holds none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
-    fn shard(&self, site: &SiteId) -> usize {
-        self.shard_of(site.as_str())
+    fn shard(&self, key: &Packed<'_>) -> usize {
+        usize::try_from(self.hasher.hash_one(key.as_bytes()) >> 32).unwrap_or(0) % SHARDS
     }
-    fn shard_of(&self, site: &str) -> usize {
-        usize::try_from(self.hasher.hash_one(site) >> 32).unwrap_or(0) % SHARDS
+    fn per_shard(&self) -> usize {
+        self.most.load(Ordering::Relaxed) / SHARDS
     }
 }
 
@@ -261,15 +308,22 @@ impl Inner {
         (self.epoch, self.revision, self.at) = (epoch, revision, at);
     }
     fn clear(&mut self) {
-        self.shards.iter_mut().for_each(HashMap::clear);
-        self.absent.clear();
-    }
-    /// Remembers that there is no such site. Names cost whoever invents them nothing, so few are kept.
-    fn miss(&mut self, site: &SiteId) {
-        if self.absent.len() >= MAX_ABSENT {
-            self.absent.clear();
+        for shard in &mut self.shards {
+            shard.sites.clear();
+            shard.absent.clear();
         }
-        self.absent.insert(site.clone());
+    }
+    fn forget(&mut self, shard: usize, key: &Packed<'_>) {
+        if let Some(shard) = self.shards.get_mut(shard) {
+            shard.sites.drop(key.as_bytes());
+            shard.absent.drop(key.as_bytes());
+        }
+    }
+    /// Remembers that there is no such site.
+    fn miss(&mut self, shard: usize, key: &Packed<'_>, most: usize) {
+        if let Some(shard) = self.shards.get_mut(shard) {
+            shard.absent.put(key.as_bytes().into(), most / ABSENT);
+        }
     }
     /// Whether what was read about a site is what the system of record held at this revision.
     fn admits(&self, site: &SiteId, read: &At<Option<Site>>, now: Boot) -> Fill {
@@ -281,19 +335,16 @@ impl Inner {
         match pinned.usable(&Key::new(format!("site:{site}")), &tag) {
             Use::Ok => Fill::Done,
             Use::Ahead | Use::OtherEpoch => Fill::Ahead,
-            Use::Stale | Use::BelowFloor => Fill::Again,
+            Use::Stale => Fill::Again,
+            Use::BelowFloor => Fill::BelowFloor,
         }
     }
-    /// Adds a row; a full shard gives up any other, which is filled again when it is asked for.
-    fn put(&mut self, shard: usize, id: &SiteId, row: Arc<SiteRow>, most: usize) {
-        self.absent.remove(id);
-        let Some(rows) = self.shards.get_mut(shard) else { return };
-        if rows.len() >= most
-            && !rows.contains_key(id)
-            && let Some(victim) = rows.keys().next().cloned()
-        {
-            rows.remove(&victim);
+    /// Adds a row. What goes for it is filled again when it is asked for.
+    fn put(&mut self, shard: usize, mut row: SiteRow, most: usize) {
+        row.share(&self.directory);
+        if let Some(shard) = self.shards.get_mut(shard) {
+            shard.absent.drop(row.key());
+            shard.sites.put(Arc::new(row), most - most / ABSENT);
         }
-        rows.insert(id.clone(), row);
     }
 }

@@ -64,6 +64,7 @@ impl Service {
                 App::open_replica(url, control.address().to_string(), policies, rules, how).await?
             }
         };
+        app.view().bound(config.limits.cache);
         let delivery = if config.role.writes() {
             Some(telling::prepare(&app, &config.events).await.map_err(Stop::failed)?)
         } else {

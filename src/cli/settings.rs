@@ -29,7 +29,7 @@ const fn setting(key: &'static str, option: &'static str, value: &'static str, h
 
 const SETTINGS: &[Setting] = &[
     setting("listen", "listen", "ADDR", "Decisions and control API: IP:PORT or unix:/path [default: 127.0.0.1:8080]"),
-    setting("admin_listen", "admin-listen", "ADDR", "/livez and /readyz [default: 127.0.0.1:8081]"),
+    setting("admin_listen", "admin-listen", "ADDR", "/livez, /readyz and /metrics [default: 127.0.0.1:8081]"),
     setting("database_url", "database-url", "URL", "The system of record [default: sqlite:data/mandate.db]"),
     setting("role", "role", "ROLE", "all, pdp (decisions only) or control; on PostgreSQL [default: all]"),
     setting("reads", "reads", "HOW", "lease, or verify: each check asks the database [default: lease]"),
@@ -131,6 +131,7 @@ const SETTINGS: &[Setting] = &[
     setting("limits.body_timeout", "limits-body-timeout", "TIME", "For a request's body [default: 10s]"),
     setting("limits.idle", "limits-idle", "TIME", "How long an idle connection stays open [default: 60s]"),
     setting("limits.drain", "limits-drain", "TIME", "For running requests after a signal to stop [default: 10s]"),
+    setting("limits.cache", "limits-cache", "BYTES", "Memory for remembered sites [default: 1073741824]"),
     setting("limits.page", "limits-page", "N", "Items of a page [default: 100]"),
     setting("limits.page_max", "limits-page-max", "N", "Most items of a page [default: 1000]"),
     setting("billing.url", "billing-url", "URL", "Who is asked before an account comes to pay [default: nobody]"),

@@ -124,6 +124,8 @@ pub struct Limits {
     /// How long running requests may take to end after a signal to stop: 10 s.
     #[serde(with = "values::duration")]
     pub drain: Duration,
+    /// Bytes that remembered sites take at most: 1 GiB, about three million sites.
+    pub cache: usize,
     /// Items of a page, unless asked for fewer or more: 100.
     pub page: usize,
     /// Most items of a page: 1,000.
@@ -140,11 +142,15 @@ impl Default for Limits {
             body_timeout: Duration::from_secs(10),
             idle: Duration::from_mins(1),
             drain: Duration::from_secs(10),
+            cache: 1 << 30,
             page: 100,
             page_max: 1_000,
         }
     }
 }
+
+/// The least room for remembered sites: 1 MiB, or too many would push each other out.
+const LEAST_CACHE: usize = 1 << 20;
 
 /// Why the settings cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -264,6 +270,7 @@ impl Config {
         at_least("body", limits.body, 1024)?;
         at_least("header_block", limits.header_block, 1024)?;
         at_least("connections", limits.connections, 1)?;
+        at_least("cache", limits.cache, LEAST_CACHE)?;
         at_least("page", limits.page, 1)?;
         at_least("page_max", limits.page_max, limits.page)?;
         let times =

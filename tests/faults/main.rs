@@ -24,6 +24,7 @@ mod http;
 mod load;
 mod mutants;
 #[path = "../servers/postgres.rs"]
+#[expect(dead_code, reason = "one server for many kinds of test")]
 mod postgres;
 #[path = "../integration/program.rs"]
 #[expect(dead_code, reason = "the harness of all black-box tests")]

@@ -29,6 +29,7 @@ mod exchange;
 mod http;
 mod kill;
 mod matrix;
+mod metrics;
 mod principals;
 mod process_roles;
 mod program;

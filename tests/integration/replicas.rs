@@ -4,6 +4,7 @@
 //! can: when the answer to a command was read, when a question was sent afterwards, and what it was answered.
 
 #[path = "../servers/postgres.rs"]
+#[expect(dead_code, reason = "one server for many kinds of test")]
 pub mod postgres;
 
 use std::{
