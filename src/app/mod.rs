@@ -12,6 +12,7 @@ mod command;
 mod diff;
 mod events;
 mod failure;
+mod feed;
 pub mod import;
 mod preview;
 mod read;
@@ -28,6 +29,7 @@ pub use cluster::Effective;
 pub use command::{CommandRequest, Reply, ReplyBody};
 pub use diff::{Change as PermissionChange, PermissionDiff};
 pub use failure::{Failure, Kind};
+pub use feed::{News, Position, Told};
 pub use preview::Preview;
 pub use read::{AccessEntry, Viewer};
 pub use registry::{AccountState, AccountUpdate, AccountView, AgencyUpdate, PlanUpdate, Registered, SiteUpdate};
@@ -64,6 +66,8 @@ pub struct App {
     /// The other replicas, where there may be some.
     cluster: Option<Arc<cluster::Cluster>>,
     chains: Arc<chains::Chains>,
+    /// Whether the process is about to end, for whoever follows the change feed.
+    ending: watch::Sender<bool>,
 }
 
 /// How a process is one of many.
@@ -130,7 +134,18 @@ impl Parts {
         cluster: Option<Arc<cluster::Cluster>>,
     ) -> Arc<App> {
         let Self { view, deadlines, owed: _, billing, wake, chains } = self;
-        Arc::new(App { store, view, clock, rules, deadlines, billing, wake, cluster, chains })
+        Arc::new(App {
+            store,
+            view,
+            clock,
+            rules,
+            deadlines,
+            billing,
+            wake,
+            cluster,
+            chains,
+            ending: watch::Sender::new(false),
+        })
     }
 }
 

@@ -133,6 +133,7 @@ const SETTINGS: &[Setting] = &[
     setting("limits.drain", "limits-drain", "TIME", "For running requests after a signal to stop [default: 10s]"),
     setting("limits.page", "limits-page", "N", "Items of a page [default: 100]"),
     setting("limits.page_max", "limits-page-max", "N", "Most items of a page [default: 1000]"),
+    setting("limits.streams", "limits-streams", "N", "Streams of the change feed open at once [default: 1000]"),
     setting("billing.url", "billing-url", "URL", "Who is asked before an account comes to pay [default: nobody]"),
     // The key itself is no option: a command line is read by everybody on the machine.
     setting("billing.key_file", "billing-key-file", "FILE", "A file with the key for it, not on the command line"),

@@ -26,6 +26,7 @@ mod codes;
 mod disk;
 mod events;
 mod exchange;
+mod feed;
 mod http;
 mod kill;
 mod matrix;

@@ -15,6 +15,7 @@ mod handovers;
 mod policies;
 mod reply;
 mod sites;
+mod stream;
 mod transitions;
 
 pub use admin::admin;
@@ -25,6 +26,7 @@ use std::sync::{
 };
 
 use axum::{Router, http::StatusCode, routing::get};
+use tokio::sync::Semaphore;
 use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -43,6 +45,8 @@ struct Inner {
     app: Arc<App>,
     limits: Limits,
     decisions: Decisions,
+    /// Places for those who follow the change feed.
+    streams: Arc<Semaphore>,
 }
 
 impl Service {
@@ -55,6 +59,9 @@ impl Service {
     }
     fn limits(&self) -> &Limits {
         &self.0.limits
+    }
+    fn streams(&self) -> &Arc<Semaphore> {
+        &self.0.streams
     }
 }
 
@@ -131,7 +138,8 @@ pub fn control(app: Arc<App>, limits: Limits, role: Role) -> Router {
     let (router, api) = described(role).split_for_parts();
     let router = router.route("/openapi.json", get(move || std::future::ready(reply::json(StatusCode::OK, &api))));
     let router = if role == Role::All { router } else { router.fallback(move || std::future::ready(elsewhere(role))) };
-    router.with_state(Service(Arc::new(Inner { app, limits, decisions: Decisions::new() })))
+    let streams = Arc::new(Semaphore::new(limits.streams.min(Semaphore::MAX_PERMITS)));
+    router.with_state(Service(Arc::new(Inner { app, limits, decisions: Decisions::new(), streams })))
 }
 
 /// The OpenAPI document.
