@@ -24,6 +24,7 @@ pub mod billing;
 pub mod cache;
 pub mod clock;
 pub mod fault;
+pub mod metrics;
 pub mod store;
 
 // The service and its edge.

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use smol_str::SmolStr;
 
-use super::{App, Failure, Kind, cluster};
+use super::{
+    App, Failure, Kind, cluster,
+    meter::{Source, Stopwatch},
+};
 use crate::{
     assignment::{Asked, Moment, Outcome, SitePolicies, SiteRow, Standing},
     cache::Fill,
@@ -82,6 +85,21 @@ impl App {
         asked: &Asked,
         detail: Detail,
     ) -> Result<Checked, Failure> {
+        let mut watch = Stopwatch::start(if site.is_some() { Source::Memory } else { Source::Nothing });
+        let answer = self.answer(principal, action, site, asked, detail, &mut watch).await;
+        self.meter.checked(&watch, &answer);
+        answer
+    }
+
+    async fn answer(
+        &self,
+        principal: Option<&Principal>,
+        action: &str,
+        site: Option<&SiteId>,
+        asked: &Asked,
+        detail: Detail,
+        watch: &mut Stopwatch,
+    ) -> Result<Checked, Failure> {
         self.verified().await?;
         let Some(site) = site else { return Ok(self.denied("unknown_site")) };
         let mut asked_for_lease = false;
@@ -90,14 +108,16 @@ impl App {
             match self.check_in_view(principal, action, site, asked, detail)? {
                 Look::Answered(checked) => return Ok(checked),
                 Look::Unknown => {
-                    let filled = match &self.cluster {
+                    watch.missed(&self.meter);
+                    let (filled, source) = match &self.cluster {
                         Some(cluster) => cluster.fill(&self.view, site, now).await?,
-                        None => self.view.fill(site, &self.store.site(site).await?, now),
+                        None => (self.fill(site, now).await?, Source::Store),
                     };
+                    watch.came_from(source);
                     match filled {
                         Fill::Done => {}
                         // The view has moved on or is not there yet: let it, and read again.
-                        Fill::Again => tokio::task::yield_now().await,
+                        Fill::Again | Fill::BelowFloor => tokio::task::yield_now().await,
                         Fill::Ahead => self.refreshed(now).await?,
                     }
                 }
@@ -109,6 +129,14 @@ impl App {
             }
         }
         Err(Failure::new(Kind::Unavailable, "overloaded", "The site is changing too fast to be read. Try again."))
+    }
+
+    /// Brings a site into the view where nobody else writes.
+    async fn fill(&self, site: &SiteId, now: Boot) -> Result<Fill, Failure> {
+        let read = self.store.site(site).await?;
+        let fill = self.view.fill(site, &read, now);
+        self.meter.read_from_store(read.value.is_some(), fill == Fill::Done);
+        Ok(fill)
     }
 
     async fn refreshed(&self, since: Boot) -> Result<(), Failure> {

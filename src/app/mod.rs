@@ -14,9 +14,11 @@ mod events;
 mod failure;
 mod feed;
 pub mod import;
+mod meter;
 mod preview;
 mod read;
 mod registry;
+mod replicas;
 mod rules;
 mod saga;
 #[cfg(test)]
@@ -30,9 +32,11 @@ pub use command::{CommandRequest, Reply, ReplyBody};
 pub use diff::{Change as PermissionChange, PermissionDiff};
 pub use failure::{Failure, Kind};
 pub use feed::{News, Position, Told};
+pub use meter::Meter;
 pub use preview::Preview;
 pub use read::{AccessEntry, Viewer};
 pub use registry::{AccountState, AccountUpdate, AccountView, AgencyUpdate, PlanUpdate, Registered, SiteUpdate};
+pub use replicas::ReplicaView;
 pub use rules::Rules;
 pub use texts::Notice;
 
@@ -68,6 +72,7 @@ pub struct App {
     chains: Arc<chains::Chains>,
     /// Whether the process is about to end, for whoever follows the change feed.
     ending: watch::Sender<bool>,
+    meter: Arc<Meter>,
 }
 
 /// How a process is one of many.
@@ -100,6 +105,7 @@ struct Parts {
     billing: Option<Arc<saga::Desk>>,
     wake: watch::Sender<Wake>,
     chains: Arc<chains::Chains>,
+    meter: Arc<Meter>,
 }
 
 impl Parts {
@@ -112,6 +118,7 @@ impl Parts {
             owed,
             wake: watch::Sender::new(Wake::default()),
             chains: Arc::default(),
+            meter: Arc::default(),
         }
     }
     /// What the store calls after each commit: `show` brings it to the view, then everybody who waits is woken.
@@ -133,19 +140,9 @@ impl Parts {
         clock: Arc<dyn Clock>,
         cluster: Option<Arc<cluster::Cluster>>,
     ) -> Arc<App> {
-        let Self { view, deadlines, owed: _, billing, wake, chains } = self;
-        Arc::new(App {
-            store,
-            view,
-            clock,
-            rules,
-            deadlines,
-            billing,
-            wake,
-            cluster,
-            chains,
-            ending: watch::Sender::new(false),
-        })
+        let Self { view, deadlines, owed: _, billing, wake, chains, meter } = self;
+        let ending = watch::Sender::new(false);
+        Arc::new(App { store, view, clock, rules, deadlines, billing, wake, cluster, chains, ending, meter })
     }
 }
 
@@ -240,6 +237,7 @@ impl App {
             shared,
             heard,
             chains: Arc::clone(&parts.chains),
+            meter: Arc::clone(&parts.meter),
             reads,
             require_replicated,
             role,

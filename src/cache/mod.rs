@@ -68,6 +68,17 @@ struct Inner {
     shards: Vec<HashMap<SiteId, Arc<SiteRow>>>,
     /// Sites that there are not.
     absent: HashSet<SiteId>,
+    /// What the rows take.
+    bytes: usize,
+}
+
+/// How many entries there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entries {
+    /// Sites.
+    pub sites: u64,
+    /// Names of sites that there are not.
+    pub absent: u64,
 }
 
 /// What came of adding a site.
@@ -75,8 +86,10 @@ struct Inner {
 pub enum Fill {
     /// It is in the view.
     Done,
-    /// Something has changed since it was read: read again.
+    /// The site has changed since it was read: read again.
     Again,
+    /// It was read before everything that changes are remembered of: read again.
+    BelowFloor,
     /// It is newer than the view: wait for the view to move on.
     Ahead,
 }
@@ -117,6 +130,7 @@ impl View {
                 lease: None,
                 shards: (0..SHARDS).map(|_| HashMap::new()).collect(),
                 absent: HashSet::new(),
+                bytes: 0,
             }),
             hasher: RandomState::new(),
             per_shard: max_sites.div_ceil(SHARDS).max(1),
@@ -191,7 +205,7 @@ impl View {
             lease::Step::Advance { drop, .. } => {
                 for site in drop.iter().filter_map(|key| key.as_str().strip_prefix("site:")) {
                     let shard = self.shard_of(site);
-                    inner.shards.get_mut(shard).map(|rows| rows.remove(site));
+                    inner.drop_site(shard, site);
                     inner.absent.remove(site);
                 }
             }
@@ -239,6 +253,14 @@ impl View {
     pub fn len(&self) -> usize {
         self.inner.read().shards.iter().map(HashMap::len).sum()
     }
+    /// How many entries there are, and how many bytes they take.
+    #[must_use]
+    pub fn weight(&self) -> (Entries, u64) {
+        let inner = self.inner.read();
+        let number = |size: usize| u64::try_from(size).unwrap_or(u64::MAX);
+        let sites = inner.shards.iter().map(HashMap::len).sum();
+        (Entries { sites: number(sites), absent: number(inner.absent.len()) }, number(inner.bytes))
+    }
     /// Whether it holds none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -263,6 +285,11 @@ impl Inner {
     fn clear(&mut self) {
         self.shards.iter_mut().for_each(HashMap::clear);
         self.absent.clear();
+        self.bytes = 0;
+    }
+    fn drop_site(&mut self, shard: usize, site: &str) {
+        let dropped = self.shards.get_mut(shard).and_then(|rows| rows.remove(site));
+        self.bytes -= dropped.map_or(0, |row| row.size());
     }
     /// Remembers that there is no such site. Names cost whoever invents them nothing, so few are kept.
     fn miss(&mut self, site: &SiteId) {
@@ -281,19 +308,23 @@ impl Inner {
         match pinned.usable(&Key::new(format!("site:{site}")), &tag) {
             Use::Ok => Fill::Done,
             Use::Ahead | Use::OtherEpoch => Fill::Ahead,
-            Use::Stale | Use::BelowFloor => Fill::Again,
+            Use::Stale => Fill::Again,
+            Use::BelowFloor => Fill::BelowFloor,
         }
     }
     /// Adds a row; a full shard gives up any other, which is filled again when it is asked for.
     fn put(&mut self, shard: usize, id: &SiteId, row: Arc<SiteRow>, most: usize) {
         self.absent.remove(id);
-        let Some(rows) = self.shards.get_mut(shard) else { return };
+        self.drop_site(shard, id.as_str());
+        let Some(rows) = self.shards.get(shard) else { return };
         if rows.len() >= most
-            && !rows.contains_key(id)
             && let Some(victim) = rows.keys().next().cloned()
         {
-            rows.remove(&victim);
+            self.drop_site(shard, victim.as_str());
         }
-        rows.insert(id.clone(), row);
+        self.bytes += row.size();
+        if let Some(rows) = self.shards.get_mut(shard) {
+            rows.insert(id.clone(), row);
+        }
     }
 }

@@ -6,6 +6,7 @@
 
 mod audit;
 mod bundled;
+mod canary;
 mod check;
 mod client;
 mod database;
@@ -61,6 +62,7 @@ enum Command {
     #[command(subcommand)]
     Audit(audit::Audit),
     Health(health::Health),
+    Canary(canary::Canary),
 }
 
 /// A runtime for a command that asks the store one thing after another.
@@ -97,6 +99,7 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Grants(command) => command.run(),
         Command::Audit(command) => command.run(),
         Command::Health(command) => command.run(),
+        Command::Canary(command) => command.run(),
     };
     match ended {
         Ok(exit) => exit.into(),

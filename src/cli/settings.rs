@@ -29,7 +29,7 @@ const fn setting(key: &'static str, option: &'static str, value: &'static str, h
 
 const SETTINGS: &[Setting] = &[
     setting("listen", "listen", "ADDR", "Decisions and control API: IP:PORT or unix:/path [default: 127.0.0.1:8080]"),
-    setting("admin_listen", "admin-listen", "ADDR", "/livez and /readyz [default: 127.0.0.1:8081]"),
+    setting("admin_listen", "admin-listen", "ADDR", "/livez, /readyz and /metrics [default: 127.0.0.1:8081]"),
     setting("database_url", "database-url", "URL", "The system of record [default: sqlite:data/mandate.db]"),
     setting("role", "role", "ROLE", "all, pdp (decisions only) or control; on PostgreSQL [default: all]"),
     setting("reads", "reads", "HOW", "lease, or verify: each check asks the database [default: lease]"),

@@ -7,7 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::{
@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use crate::{
-    app::chains::Chains,
+    app::{Meter, chains::Chains},
     cache::View,
     clock::{BootClock as _, Clock as _, DatabaseClock, SystemBootClock, SystemClock},
     fault::{self, Mutant, Point},
@@ -51,6 +51,7 @@ pub(super) struct Following {
     pub stop: Arc<AtomicBool>,
     pub runtime: Handle,
     pub chains: Arc<Chains>,
+    pub meter: Arc<Meter>,
     /// Said once for each time that it begins.
     pub troubled: bool,
     /// Both clocks, as they were read last.
@@ -89,6 +90,7 @@ impl Following {
             let counted = boot.since(boot_before).unwrap_or_default();
             let shown = Duration::from_micros(wall.as_micros().abs_diff(wall_before.as_micros()));
             if counted.abs_diff(shown) > APART + counted / 10 && self.view.lease().is_some() {
+                self.meter.clock_anomaly();
                 self.view.withdraw();
                 self.moved.send_modify(|count| *count += 1);
                 tracing::warn!(
@@ -102,19 +104,23 @@ impl Following {
 
     /// One poll, and what follows from it; how long until the next one.
     fn round(&mut self) -> Result<Duration, StoreError> {
+        let meter = Arc::clone(&self.meter);
+        let failed = |error: &StoreError| meter.poll_failed(error);
         let at = SystemBootClock.boottime();
         if !self.replica.is_connected() || self.follower.must_register(at) {
-            self.replica.register()?;
+            self.replica.register().inspect_err(failed)?;
             self.follower.registered_again(at);
         }
         let known = self.follower.view().map(|view| (view.epoch().clone(), view.revision()));
         let nothing = (Epoch { id: "".into(), timeline: "".into() }, Revision(0));
         let (epoch, applied) = known.unwrap_or(nothing);
         let sent = SystemBootClock.boottime();
-        let Some(polled) = self.replica.poll(&epoch, applied)? else {
-            self.replica.register()?;
+        let asked = Instant::now();
+        let Some(polled) = self.replica.poll(&epoch, applied).inspect_err(failed)? else {
+            self.replica.register().inspect_err(failed)?;
             return Ok(Duration::ZERO);
         };
+        self.meter.polled(asked.elapsed());
         let sent = if fault::mutant(Mutant::LeaseFromAnswer) { SystemBootClock.boottime() } else { sent };
         self.take(sent, polled)
     }
@@ -130,7 +136,8 @@ impl Following {
         let between = followed.and_then(|known| usize::try_from(revision.0.saturating_sub(known.0)).ok());
         let gapless = answer.complete && between == Some(told.len());
         let directory = if !gapless || answer.changes.iter().any(|(_, key)| !key.as_str().starts_with("site:")) {
-            let read = self.runtime.block_on(self.store.directory())?;
+            let read = self.runtime.block_on(self.store.directory());
+            let read = read.inspect_err(|error| self.meter.poll_failed(error))?;
             if (read.revision, &read.epoch) != (revision, &answer.epoch) {
                 // Somebody committed in between: agencies of another revision than the sites would be a mixture.
                 return Ok(Duration::ZERO);
@@ -163,7 +170,9 @@ impl Following {
                 Ok(if news { Duration::ZERO } else { ttl / POLLS_PER_LEASE })
             }
             Err(reason) => {
+                self.meter.poll_rejected(&reason);
                 if reason.quarantines() && self.view.lease().is_some() {
+                    self.meter.regressed();
                     self.view.withdraw();
                     self.moved.send_modify(|count| *count += 1);
                     tracing::error!(

@@ -29,7 +29,7 @@ use tokio::{
 };
 
 use self::follow::Following;
-use super::{App, Failure, Kind, chains::Chains};
+use super::{App, Failure, Kind, Meter, chains::Chains};
 use crate::{
     cache::{Flights, View, shared::SharedCache},
     clock::{BootClock as _, DatabaseClock, SystemBootClock},
@@ -38,7 +38,7 @@ use crate::{
     lease::{Boot, Follower, ReplicaId, Watch},
     revision::Revision,
     site::Site,
-    store::{At, Durability, Store as _, StoreError, postgres::Replica, sql::SqlStore},
+    store::{At, Durability, Registry, Store as _, StoreError, postgres::Replica, sql::SqlStore},
 };
 
 /// How many sites are read from the database at once.
@@ -60,6 +60,7 @@ pub(super) struct Cluster {
     shared: Option<Arc<SharedCache>>,
     loads: Flights<SiteId, Read>,
     chains: Arc<Chains>,
+    meter: Arc<Meter>,
     reads: Reads,
     require_replicated: bool,
     /// Deletes the rows of dead replicas.
@@ -78,6 +79,7 @@ pub(super) struct Setup {
     pub shared: Option<Arc<SharedCache>>,
     pub heard: Heard,
     pub chains: Arc<Chains>,
+    pub meter: Arc<Meter>,
     pub reads: Reads,
     pub require_replicated: bool,
     pub role: Role,
@@ -89,7 +91,8 @@ type Read = Result<Arc<At<Option<Site>>>, Failure>;
 impl Cluster {
     /// Starts to follow. Must be called on a thread of a runtime.
     pub fn start(setup: Setup) -> Result<Arc<Self>, StoreError> {
-        let Setup { url, address, store, view, clock, shared, heard, chains, reads, require_replicated, role } = setup;
+        let Setup { url, address, store, view, clock, shared, heard, chains, meter, reads, require_replicated, role } =
+            setup;
         let hint = heard.hint;
         let id = ReplicaId::new(crate::clock::new_uuid());
         let replica = Replica::named(&url, id, address, Arc::clone(&hint))?;
@@ -106,6 +109,7 @@ impl Cluster {
             stop: Arc::clone(&stop),
             runtime: Handle::current(),
             chains: Arc::clone(&chains),
+            meter: Arc::clone(&meter),
             troubled: false,
             clocks: None,
         };
@@ -126,6 +130,7 @@ impl Cluster {
             shared,
             loads,
             chains,
+            meter,
             reads,
             require_replicated,
             sweeping,
@@ -135,6 +140,16 @@ impl Cluster {
             *cluster.sweeping.lock() = Some(sweep.abort_handle());
         }
         Ok(cluster)
+    }
+
+    /// Copies that other replicas share, where they do.
+    pub fn shared(&self) -> Option<&SharedCache> {
+        self.shared.as_deref()
+    }
+
+    /// Everybody who is registered; none when that cannot be read.
+    pub async fn registered(&self) -> Option<Registry> {
+        self.store.registry(Revision(0)).await.ok().map(|read| read.value)
     }
 
     /// Asks for a poll soon: this process has committed something.

@@ -1,22 +1,6 @@
 //! How does the shared cache do? Counts since the start, for metrics to read.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
-/// One event, counted.
-#[derive(Debug, Default)]
-pub struct Count(AtomicU64);
-
-impl Count {
-    /// One more; answers how many there are now.
-    pub fn add(&self) -> u64 {
-        self.0.fetch_add(1, Ordering::Relaxed).saturating_add(1)
-    }
-    /// How many there were.
-    #[must_use]
-    pub fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
+use crate::metrics::Count;
 
 /// All of them.
 #[derive(Debug, Default)]
@@ -25,8 +9,10 @@ pub struct SharedCounts {
     pub hits: Count,
     /// Lookups that found nothing.
     pub misses: Count,
-    /// Hits whose tag was too old. Counted by whoever judges tags.
+    /// Hits whose site has changed since. Counted by whoever judges tags.
     pub stale: Count,
+    /// Hits from before everything that changes are remembered of. Counted by whoever judges tags.
+    pub below_floor: Count,
     /// Values that were not written by one of us, or changed since.
     pub mac_failures: Count,
     /// Values that cannot be used for another reason: moved, cut off, of another key or format.

@@ -21,7 +21,7 @@ mod payload;
 mod tests;
 
 pub use breaker::{FAILURES, FIRST_PAUSE, LONGEST_PAUSE};
-pub use counts::{Count, SharedCounts};
+pub use counts::SharedCounts;
 pub use entry::{Entry, MOST, Sealer, Unusable};
 pub use link::{COMMAND, CONNECT};
 

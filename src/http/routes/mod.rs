@@ -13,6 +13,7 @@ mod events;
 mod feed;
 mod handovers;
 mod policies;
+mod replicas;
 mod reply;
 mod sites;
 mod stream;
@@ -94,7 +95,10 @@ fn decisions() -> OpenApiRouter<Service> {
 }
 
 fn reads() -> OpenApiRouter<Service> {
-    OpenApiRouter::new().routes(routes!(feed::changes)).routes(routes!(policies::policies))
+    OpenApiRouter::new()
+        .routes(routes!(feed::changes))
+        .routes(routes!(policies::policies))
+        .routes(routes!(replicas::replicas))
 }
 
 fn commands() -> OpenApiRouter<Service> {

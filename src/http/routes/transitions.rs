@@ -91,8 +91,12 @@ pub(super) async fn transition(
     // A caller who goes away leaves no reservation with billing behind that nobody uses.
     let app = service.shared_app();
     let command = tokio::spawn(async move { app.command(request).await });
-    let done = command.await.map_err(|_| Problem::internal())??;
-    let effective = service.app().effective(done.revision, patience).await?;
+    let carried = match command.await.map_err(|_| Problem::internal())? {
+        Ok(done) => service.app().effective(done.revision, patience).await.map(|effective| (done, effective)),
+        Err(failure) => Err(failure),
+    };
+    service.app().meter().transition(carried.as_ref().map(|(_, effective)| effective));
+    let (done, effective) = carried?;
     fault::point(Point::BeforeReply);
     let (status, body) = told(done.body, effective);
     let response = reply::stamped(reply::json(status, &body)?, done.revision, Some(done.revision));
