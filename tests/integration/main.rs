@@ -19,6 +19,7 @@ mod abuse;
 mod authzen;
 mod bad_input;
 mod billing;
+mod canary;
 #[path = "../servers/certificates.rs"]
 mod certificates;
 mod cli;

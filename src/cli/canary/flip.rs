@@ -57,7 +57,7 @@ impl Site {
         let (path, owner) = (format!("/v1/sites/{SITE}"), format!("user:{OWNER}"));
         let mut found = server.get(&path)?;
         if found.status == 404 && code(&found.body) == "unknown_site" {
-            let facts = json!({"mode": "self_managed", "owner": owner, "published": false});
+            let facts = json!({"mode": "self_managed", "owner": owner, "plan": {"tier": "free"}});
             found = server.put(&path, &facts)?;
         }
         if !matches!(found.status, 200 | 201) {
