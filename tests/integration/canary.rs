@@ -169,7 +169,8 @@ fn it_goes_on_until_it_is_stopped_and_shows_metrics() {
         .unwrap();
     let mut said = String::new();
     BufReader::new(child.stderr.take().unwrap()).read_line(&mut said).unwrap();
-    let address = said.trim().strip_prefix("metrics at http://").and_then(|rest| rest.strip_suffix("/metrics")).unwrap();
+    let address =
+        said.trim().strip_prefix("metrics at http://").and_then(|rest| rest.strip_suffix("/metrics")).unwrap();
     let mut metrics = Client::new(address.parse().unwrap());
     let page = until("five changes are counted", || {
         let page = metrics.call(&Call::new("GET", "/metrics")).ok().text();
