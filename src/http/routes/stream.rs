@@ -9,6 +9,7 @@
 //! and the streams lost: it is either without bound or drops what it was made to deliver, and the log is there already.
 
 use std::{
+    fmt::Write as _,
     future::Future,
     pin::Pin,
     task::{Context, Poll, ready},
@@ -39,8 +40,8 @@ use crate::{
 /// Between two comments of a stream on which nothing happens.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
-/// How soon a caller comes back when its stream has ended, in milliseconds.
-const RETRY_MS: u64 = 2_000;
+/// How soon a caller comes back when its stream has ended: two seconds.
+const RETRY: &str = "retry: 2000\n\n";
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const EVENT_STREAM: &str = "text/event-stream";
@@ -221,9 +222,9 @@ impl Following {
         let told = told.inspect_err(|failure| tracing::debug!(code = %failure.code, "a stream ends")).ok()?;
         let mut text = String::new();
         if !std::mem::replace(&mut self.begun, true) {
-            text.push_str(&format!("retry: {RETRY_MS}\n\n"));
+            text.push_str(RETRY);
         }
-        self.at = write_changes(&mut text, &told)?.unwrap_or(self.at);
+        self.at = write_changes(&mut text, &told, self.at)?;
         if !told.more {
             self.at = self.at.max(told.head);
             let token = app.token(self.at).await.ok()?.to_string();
@@ -233,13 +234,13 @@ impl Following {
     }
 }
 
-/// One event for each revision; the last of them, if any.
-fn write_changes(text: &mut String, told: &Told) -> Option<Option<Revision>> {
-    let mut last = None;
+/// One event for each revision; the last of them, or `at` when there was none.
+fn write_changes(text: &mut String, told: &Told, at: Revision) -> Option<Revision> {
+    let mut last = at;
     for changes in told.items.chunk_by(|one, other| one.revision == other.revision) {
         let revision = changes.first()?.revision;
         write_event(text, "change", revision, &ChangeEvent { revision, changes })?;
-        last = Some(revision);
+        last = revision;
     }
     Some(last)
 }
@@ -247,13 +248,17 @@ fn write_changes(text: &mut String, told: &Told) -> Option<Option<Revision>> {
 /// JSON has no line breaks of its own, so its data is one line.
 fn write_event<T: Serialize>(text: &mut String, kind: &str, id: Revision, data: &T) -> Option<()> {
     let data = serde_json::to_string(data).inspect_err(|error| tracing::error!(%error, "an event cannot be written"));
-    text.push_str(&format!("event: {kind}\nid: {id}\ndata: {}\n\n", data.ok()?));
-    Some(())
+    let data = data.ok()?;
+    // A `String` takes whatever it is given.
+    write!(text, "event: {kind}\nid: {id}\ndata: {data}\n\n").ok()
 }
+
+/// Some bytes and who goes on; no bytes at the end.
+type Next = Pin<Box<dyn Future<Output = (Option<Bytes>, Following)> + Send>>;
 
 /// The work for the next bytes, begun when the connection has room for them.
 struct Frames {
-    work: Option<Pin<Box<dyn Future<Output = (Option<Bytes>, Following)> + Send>>>,
+    work: Option<Next>,
 }
 
 impl HttpBody for Frames {
