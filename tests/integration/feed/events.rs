@@ -41,7 +41,7 @@ impl Stream {
         socket.set_read_timeout(Some(PATIENCE))?;
         let mut text = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\n");
         for (name, value) in headers {
-            text.push_str(&format!("{name}: {value}\r\n"));
+            text.extend([name, ": ", value, "\r\n"]);
         }
         if !headers.iter().any(|(name, _)| *name == "accept") {
             text.push_str("accept: text/event-stream\r\n");
@@ -92,9 +92,8 @@ impl Stream {
                 Some(("id", id)) => event.id = id.parse().unwrap(),
                 Some(("data", data)) => event.data = serde_json::from_str(data).unwrap(),
                 Some(("retry", millis)) => assert_eq!(millis, "2000"),
-                Some(("", "")) => return Ok(Some(event)),
                 None if event.kind.is_empty() => {}
-                None => return Ok(Some(event)),
+                Some(("", "")) | None => return Ok(Some(event)),
                 Some(other) => panic!("{other:?}"),
             }
         }
