@@ -109,6 +109,7 @@ const BELOW_CLI: &[&str] = &[
     "handover",
     "explanation",
     "authoring",
+    "metrics",
     "clock",
     "store",
     "cache",

@@ -12,11 +12,13 @@ mod command;
 mod diff;
 mod events;
 mod failure;
+mod feed;
 pub mod import;
 mod meter;
 mod preview;
 mod read;
 mod registry;
+mod replicas;
 mod rules;
 mod saga;
 #[cfg(test)]
@@ -29,10 +31,12 @@ pub use cluster::Effective;
 pub use command::{CommandRequest, Reply, ReplyBody};
 pub use diff::{Change as PermissionChange, PermissionDiff};
 pub use failure::{Failure, Kind};
+pub use feed::{News, Position, Told};
 pub use meter::Meter;
 pub use preview::Preview;
 pub use read::{AccessEntry, Viewer};
 pub use registry::{AccountState, AccountUpdate, AccountView, AgencyUpdate, PlanUpdate, Registered, SiteUpdate};
+pub use replicas::ReplicaView;
 pub use rules::Rules;
 pub use texts::Notice;
 
@@ -66,6 +70,8 @@ pub struct App {
     /// The other replicas, where there may be some.
     cluster: Option<Arc<cluster::Cluster>>,
     chains: Arc<chains::Chains>,
+    /// Whether the process is about to end, for whoever follows the change feed.
+    ending: watch::Sender<bool>,
     meter: Arc<Meter>,
 }
 
@@ -157,7 +163,8 @@ impl Parts {
         cluster: Option<Arc<cluster::Cluster>>,
     ) -> Arc<App> {
         let Self { view, deadlines, waker, billing, chains, meter } = self;
-        Arc::new(App { store, view, clock, rules, deadlines, billing, wake: waker.wake, cluster, chains, meter })
+        let (wake, ending) = (waker.wake, watch::Sender::new(false));
+        Arc::new(App { store, view, clock, rules, deadlines, billing, wake, cluster, chains, ending, meter })
     }
 }
 

@@ -15,7 +15,7 @@ use crate::{
     ids::{Account, AgencyId, HandoverId, Principal, SiteId, UserId},
     revision::Revision,
     site::{Seats, Site},
-    store::{AuditEvent, Change, Page, Store},
+    store::{AuditEvent, Page, Store},
 };
 
 /// One way in which one person has access.
@@ -165,14 +165,6 @@ impl App {
     pub async fn audit(&self, site: &SiteId, after: u64, limit: usize) -> Result<Page<AuditEvent>, Failure> {
         self.site(site).await?;
         Ok(self.store.audit(Some(site), after, limit).await?)
-    }
-
-    /// Changes after a revision, whole revisions at a time.
-    ///
-    /// # Errors
-    /// `503` when the store cannot be read.
-    pub async fn changes(&self, after: Revision, limit: usize) -> Result<Page<Change>, Failure> {
-        Ok(self.store.changes(after, limit).await?)
     }
 
     /// Whether a principal may look: the reads' optional `?actor=`.

@@ -1,4 +1,4 @@
-//! A caller of the HTTP API, for `check`, `health` and `demo`: blocking, small, plain HTTP on this machine or nearby.
+//! A caller of the HTTP API, for `check`, `canary`, `health` and `demo`: blocking, small, plain HTTP on this machine or nearby.
 
 use std::time::Duration;
 
@@ -22,6 +22,8 @@ pub struct Answer {
     pub status: u16,
     /// The body; null when there was none or it was not JSON.
     pub body: Value,
+    /// The revision that it is true at, where that was said.
+    pub revision: Option<u64>,
 }
 
 impl Client {
@@ -30,6 +32,14 @@ impl Client {
     /// # Errors
     /// The address is not one of plain HTTP.
     pub fn new(base: &str) -> Result<Self, Stop> {
+        Self::within(base, TIMEOUT)
+    }
+
+    /// The same, for calls that may take so long.
+    ///
+    /// # Errors
+    /// The address is not one of plain HTTP.
+    pub fn within(base: &str, timeout: Duration) -> Result<Self, Stop> {
         let base = base.trim_end_matches('/');
         let host = base.strip_prefix("http://").filter(|host| !host.is_empty());
         if host.is_none() {
@@ -38,7 +48,7 @@ impl Client {
             )));
         }
         let config = ureq::Agent::config_builder()
-            .timeout_global(Some(TIMEOUT))
+            .timeout_global(Some(timeout))
             .http_status_as_error(false)
             // A proxy of the environment is for the internet, not for the service beside us.
             .proxy(None)
@@ -82,7 +92,8 @@ impl Client {
         let mut response =
             answered.map_err(|error| Stop::failed(format!("no answer from `{}`: {error}", self.base)))?;
         let status = response.status().as_u16();
+        let revision = response.headers().get("revision").and_then(|value| value.to_str().ok()?.parse().ok());
         let body = response.body_mut().read_json().unwrap_or(Value::Null);
-        Ok(Answer { status, body })
+        Ok(Answer { status, body, revision })
     }
 }

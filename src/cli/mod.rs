@@ -6,6 +6,7 @@
 
 mod audit;
 mod bundled;
+mod canary;
 mod check;
 mod client;
 mod database;
@@ -48,7 +49,6 @@ struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "there is one, and it lives as long as the program")]
 enum Command {
     Demo(demo::Demo),
     Serve(serve::Serve),
@@ -62,6 +62,7 @@ enum Command {
     #[command(subcommand)]
     Audit(audit::Audit),
     Health(health::Health),
+    Canary(canary::Canary),
 }
 
 /// A runtime for a command that asks the store one thing after another.
@@ -98,6 +99,7 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Grants(command) => command.run(),
         Command::Audit(command) => command.run(),
         Command::Health(command) => command.run(),
+        Command::Canary(command) => command.run(),
     };
     match ended {
         Ok(exit) => exit.into(),

@@ -109,6 +109,12 @@ impl Service {
             // Dropping the other half is the signal.
             server::serve(admin, admin_edge, &limits, async { drop(ended.await) }).await
         });
+        let ending = Arc::clone(&app);
+        let stop = async move {
+            stop.await;
+            // Streams have no end of their own, and would be waited for.
+            ending.end_feeds();
+        };
         server::serve(control, control_edge, &config.limits, stop).await;
         // Nothing is answered any more: writers need not wait for this replica.
         let leaving = Arc::clone(&app);

@@ -134,6 +134,7 @@ const SETTINGS: &[Setting] = &[
     setting("limits.cache", "limits-cache", "BYTES", "Memory for remembered sites [default: 1073741824]"),
     setting("limits.page", "limits-page", "N", "Items of a page [default: 100]"),
     setting("limits.page_max", "limits-page-max", "N", "Most items of a page [default: 1000]"),
+    setting("limits.streams", "limits-streams", "N", "Streams of the change feed open at once [default: 1000]"),
     setting("billing.url", "billing-url", "URL", "Who is asked before an account comes to pay [default: nobody]"),
     // The key itself is no option: a command line is read by everybody on the machine.
     setting("billing.key_file", "billing-key-file", "FILE", "A file with the key for it, not on the command line"),

@@ -130,6 +130,8 @@ pub struct Limits {
     pub page: usize,
     /// Most items of a page: 1,000.
     pub page_max: usize,
+    /// Streams of the change feed open at once: 1,000.
+    pub streams: usize,
 }
 
 impl Default for Limits {
@@ -145,6 +147,7 @@ impl Default for Limits {
             cache: 1 << 30,
             page: 100,
             page_max: 1_000,
+            streams: 1_000,
         }
     }
 }
@@ -273,6 +276,7 @@ impl Config {
         at_least("cache", limits.cache, LEAST_CACHE)?;
         at_least("page", limits.page, 1)?;
         at_least("page_max", limits.page_max, limits.page)?;
+        at_least("streams", limits.streams, 1)?;
         let times =
             [("header_timeout", limits.header_timeout), ("body_timeout", limits.body_timeout), ("idle", limits.idle)];
         match times.into_iter().find(|(_, time)| time.is_zero()) {

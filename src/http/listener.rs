@@ -10,6 +10,7 @@ use std::{
     path::{Path, PathBuf},
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use tokio::{
@@ -104,6 +105,17 @@ impl Listener {
             }
             Socket::Unix(listener, _) => Ok(Connection::Unix(listener.accept().await?.0)),
         }
+    }
+}
+
+impl Connection {
+    /// A caller that has gone without a word, as when its machine lost power, acknowledges nothing: after `silence` with
+    /// something on its way the connection counts as broken. Without this a small write now and then looks like success
+    /// for a quarter of an hour.
+    pub(super) fn give_up_after(&self, silence: Duration) -> io::Result<()> {
+        let Self::Tcp(stream) = self else { return Ok(()) };
+        let millis = u32::try_from(silence.as_millis()).unwrap_or(u32::MAX);
+        Ok(rustix::net::sockopt::set_tcp_user_timeout(stream, millis)?)
     }
 }
 

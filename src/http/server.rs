@@ -143,6 +143,10 @@ impl Served {
         place: Option<OwnedSemaphorePermit>,
         watcher: hyper_util::server::graceful::Watcher,
     ) {
+        if let Err(error) = connection.give_up_after(self.limits.idle) {
+            tracing::debug!(%error, "a connection broke off");
+            return;
+        }
         let line = Arc::new(Line::new());
         let wire = TokioIo::new(Wire::new(connection, Arc::clone(&line), &self.limits));
         let service = service_fn(|request: Request<Incoming>| {

@@ -269,7 +269,7 @@ pub fn told(key: &str, sent: Instant, answer: io::Result<Answer>) -> Flip {
         let body = answer.json();
         // A registration waits as long as it takes, and says so by being answered.
         flip.effective = body["status"] == "effective" || (answer.status != 202 && body["status"] != "committed");
-        flip.acks = body["acks"].as_str().unwrap_or_default().to_owned();
+        body["acks"].as_str().unwrap_or_default().clone_into(&mut flip.acks);
         flip.waited = Duration::from_millis(body["waited_ms"].as_u64().unwrap_or_default());
     }
     flip

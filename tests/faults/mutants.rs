@@ -46,24 +46,6 @@ impl Stage {
         self.world.replicas[HURT].faults(&format!("{}\n{hurt}", self.planted));
     }
 
-    /// Asks the hurt replica about the own site, over and over, for so long.
-    fn ask_for(&self, load: &Load<'_>, time: Duration) {
-        let begun = Instant::now();
-        while begun.elapsed() < time {
-            load.ask_own(HURT);
-        }
-    }
-
-    /// Waits until both replicas know everything, with a lease that has just begun.
-    fn settled(&self, load: &Load<'_>, may: bool) {
-        until("both are settled", || {
-            let told = load.own(0, may);
-            // Nobody changes it in between: sent again it is refused, and no change is made.
-            (told.acks == "all" || told.status == 409).then_some(())
-        });
-        until("the hurt one remembers it", || matches!(load.ask_own(HURT), Said::Answer { .. }).then_some(()));
-    }
-
     fn play(&self, play: &dyn Fn(&Self, &Load<'_>)) -> Vec<Violation> {
         let load = Load::new(&self.world, 0);
         play(self, &load);
@@ -71,6 +53,24 @@ impl Stage {
         let history: History = load.seen();
         history.judge(&self.world.durable())
     }
+}
+
+/// Asks the hurt replica about the own site, over and over, for so long.
+fn ask_for(load: &Load<'_>, time: Duration) {
+    let begun = Instant::now();
+    while begun.elapsed() < time {
+        load.ask_own(HURT);
+    }
+}
+
+/// Waits until both replicas know everything, with a lease that has just begun.
+fn settled(load: &Load<'_>, may: bool) {
+    until("both are settled", || {
+        let told = load.own(0, may);
+        // Nobody changes it in between: sent again it is refused, and no change is made.
+        (told.acks == "all" || told.status == 409).then_some(())
+    });
+    until("the hurt one remembers it", || matches!(load.ask_own(HURT), Said::Answer { .. }).then_some(()));
 }
 
 /// Plays without the mistake and with it.
@@ -92,22 +92,22 @@ fn caught(name: &str, mut stage: Stage, play: &dyn Fn(&Stage, &Load<'_>)) {
 #[cfg_attr(not(feature = "faults"), ignore = "needs the feature `faults`: `make faults`")]
 fn m01_ack_at_commit() {
     caught("ack_at_commit", Stage::new(Plan::default()), &|stage, load| {
-        stage.settled(load, true);
+        settled(load, true);
         stage.faults("", "point before_publish sleep 300");
         load.own(0, false);
-        stage.ask_for(load, Duration::from_millis(300));
+        ask_for(load, Duration::from_millis(300));
     });
 }
 
 /// Cuts the hurt replica off right after a poll, makes a change, and asks the hurt one until its lease is over.
 fn cut_off(stage: &Stage, load: &Load<'_>) {
-    stage.settled(load, true);
+    settled(load, true);
     stage.world.replicas[HURT].database.set(Way::OneThenHold, Way::Pass);
     let passed = stage.world.replicas[HURT].database.passed();
     until("a poll is on its way", || (stage.world.replicas[HURT].database.passed() > passed).then_some(()));
     // The answer to that poll comes; the next poll does not.
     thread::scope(|scope| {
-        let asking = scope.spawn(|| stage.ask_for(load, stage.world.ttl() * 14 / 10));
+        let asking = scope.spawn(|| ask_for(load, stage.world.ttl() * 14 / 10));
         let told = load.own(0, false);
         assert_eq!(told.status, 200, "{told:?}");
         asking.join().unwrap();
@@ -141,14 +141,14 @@ fn m04_lease_from_answer() {
         Stage::new(Plan { ttl: Duration::from_millis(600), ..Plan::default() }),
         &|stage, load| {
             stage.faults("", "");
-            stage.settled(load, true);
+            settled(load, true);
             let proxy = &stage.world.replicas[HURT].database;
             // One more poll reaches the database, and its answer is late, just within the deadline of a poll.
             proxy.set(Way::OneThenHold, Way::Late(Duration::from_millis(340)));
             let passed = proxy.passed();
             until("a poll is on its way", || (proxy.passed() > passed).then_some(()));
             thread::scope(|scope| {
-                let asking = scope.spawn(|| stage.ask_for(load, Duration::from_millis(1_100)));
+                let asking = scope.spawn(|| ask_for(load, Duration::from_millis(1_100)));
                 load.own(0, false);
                 asking.join().unwrap();
             });
@@ -162,7 +162,7 @@ fn m05_timer_lease() {
     let plan = Plan { ttl: Duration::from_millis(300), ..Plan::default() };
     caught("timer_lease", Stage::new(plan), &|stage, load| {
         stage.faults("", "");
-        stage.settled(load, true);
+        settled(load, true);
         let hurt = &stage.world.replicas[HURT];
         let address: SocketAddr = hurt.address();
         let mut callers: Vec<Connection> = (0..40).map(|_| Connection::open(address).unwrap()).collect();
@@ -187,7 +187,7 @@ fn m06_untagged() {
     caught("untagged", Stage::new(Plan::default()), &|stage, load| {
         stage.faults("", "");
         let redis = stage.world.redis.as_ref().unwrap().lock();
-        stage.settled(load, true);
+        settled(load, true);
         let old = until("it is shared", || Some(redis.copies()).filter(|copies| !copies.is_empty()));
         let told = load.own(0, false);
         assert!(told.effective, "{told:?}");
@@ -202,7 +202,7 @@ fn m06_untagged() {
 #[cfg_attr(not(feature = "faults"), ignore = "needs the feature `faults`: `make faults`")]
 fn m07_tag_at_fill() {
     caught("tag_at_fill", Stage::new(Plan { redis: false, ..Plan::default() }), &|stage, load| {
-        stage.settled(load, true);
+        settled(load, true);
         let told = load.own(0, false);
         assert!(told.effective, "{told:?}");
         stage.faults("", "point before_fill sleep 400");
@@ -223,7 +223,7 @@ fn m07_tag_at_fill() {
 fn m08_two_views() {
     caught("two_views", Stage::new(Plan::default()), &|stage, load| {
         stage.faults("", "");
-        stage.settled(load, true);
+        settled(load, true);
         let hurt = &stage.world.replicas[HURT];
         hurt.database.blackhole();
         let told = load.own(0, false);
@@ -249,14 +249,14 @@ fn m09_standby_poll() {
     caught("standby_poll", stage, &|stage, load| {
         stage.faults("", "");
         link.heal();
-        stage.settled(load, true);
+        settled(load, true);
         let at = stage.world.sql("SELECT revision FROM mandate.head");
         until("the standby has it", || (standby.ask("SELECT revision FROM mandate.head")? == at).then_some(()));
         link.blackhole();
         let hurt = &stage.world.replicas[HURT];
         hurt.database.repoint(standby.address());
         thread::scope(|scope| {
-            let asking = scope.spawn(|| stage.ask_for(load, stage.world.ttl() * 2));
+            let asking = scope.spawn(|| ask_for(load, stage.world.ttl() * 2));
             let told = load.own(0, false);
             assert!(told.effective, "{told:?}");
             asking.join().unwrap();
@@ -270,10 +270,10 @@ fn m09_standby_poll() {
 fn m10_ack_on_receipt() {
     caught("ack_on_receipt", Stage::new(Plan::default()), &|stage, load| {
         stage.faults("", "");
-        stage.settled(load, true);
+        settled(load, true);
         stage.faults("", "point before_publish sleep 300");
         thread::scope(|scope| {
-            let asking = scope.spawn(|| stage.ask_for(load, Duration::from_millis(700)));
+            let asking = scope.spawn(|| ask_for(load, Duration::from_millis(700)));
             load.own(0, false);
             asking.join().unwrap();
         });
@@ -285,7 +285,7 @@ fn m10_ack_on_receipt() {
 fn a_play_without_adversity_breaks_nothing() {
     let stage = Stage::new(Plan::default());
     let violations = stage.play(&|stage, load| {
-        stage.settled(load, true);
+        settled(load, true);
         load.own(0, false);
         let (check, _) = ask(&mut stage.world.replicas[HURT].client(), HURT, Subject::Lea(OWN), None);
         assert!(matches!(check.said, Said::Answer { allowed: false, .. }), "{check:?}");

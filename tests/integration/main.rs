@@ -19,6 +19,7 @@ mod abuse;
 mod authzen;
 mod bad_input;
 mod billing;
+mod canary;
 #[path = "../servers/certificates.rs"]
 mod certificates;
 mod cli;
@@ -26,6 +27,7 @@ mod codes;
 mod disk;
 mod events;
 mod exchange;
+mod feed;
 mod http;
 mod kill;
 mod matrix;

@@ -105,7 +105,7 @@ fn replicas_go_on_in_the_history_that_a_restore_begins() {
     let told = change(&mut clients[1], 1);
     assert_eq!(told.json()["status"], "effective", "{told}");
     for client in &mut clients {
-        assert_eq!(until("it answers", || lea_may(client)), false);
+        assert!(!until("it answers", || lea_may(client)));
         assert_eq!(ask(client, &token(&told)).status, 200);
     }
     world.installation.verify_audit();

@@ -52,7 +52,7 @@ pub(super) struct Cluster {
     /// Wakes the thread: a commit was heard of, or somebody needs a lease.
     hint: Arc<Notify>,
     /// Counts what was published.
-    moved: watch::Receiver<u64>,
+    pub(super) moved: watch::Receiver<u64>,
     watch: Mutex<Watch>,
     stop: Arc<AtomicBool>,
     thread: Mutex<Option<JoinHandle<()>>>,

@@ -2,12 +2,16 @@
 
 use axum::{
     extract::{Path, Request, State},
-    http::StatusCode,
+    http::{HeaderValue, StatusCode, header},
     response::Response,
 };
 
-use super::{Service, reply};
+use super::{
+    Service, reply,
+    stream::{self, Form},
+};
 use crate::{
+    app::Position,
     http::problem::Problem,
     ids::SiteId,
     revision::Revision,
@@ -33,14 +37,37 @@ pub(super) async fn audit(
     reply::json(StatusCode::OK, &reply::List { items: page.items, next })
 }
 
-/// What changed after a revision: what a caller's own cache must drop. A page never splits a revision.
+/// What changed after a revision: what a caller's own cache must drop. A page never splits a revision. With
+/// `Accept: text/event-stream` a stream of server-sent events that goes on as changes are published.
 #[utoipa::path(get, path = "/v1/changes", tag = "history",
-    params(("after" = Option<u64>, Query, description = "A revision."), ("limit" = Option<usize>, Query)),
-    responses((status = 200, body = reply::List<Change>), (status = 400)))]
+    params(
+        ("after" = Option<String>, Query, description = "A revision or its token. None: from the first change on."),
+        ("limit" = Option<usize>, Query, description = "Changes of a page; not for a stream."),
+        ("last-event-id" = Option<String>, Header, description = "The same as `after`, and wins; a token in `after` is compared still. For a stream only."),
+    ),
+    responses(
+        (status = 200, content((reply::List<Change> = "application/json"), (stream::ChangeEvent = "text/event-stream"))),
+        (status = 400), (status = 406),
+        (status = 409, description = "This history does not have that revision: `future_revision`, `other_history`, `lost_commits`."),
+        (status = 503, description = "`too_many_streams`, `stale_lease`, or the store does not answer."),
+    ))]
 pub(super) async fn changes(State(service): State<Service>, request: Request) -> Result<Response, Problem> {
-    let query: reply::PageQuery = reply::query::<reply::FeedQuery>(request.uri())?.into();
-    let after: Option<Revision> = query.after()?;
-    let page = service.app().changes(after.unwrap_or_default(), query.limit(service.limits())?).await?;
-    let next = page.items.last().filter(|_| page.more).map(|last| last.revision.to_string());
-    reply::json(StatusCode::OK, &reply::List { items: page.items, next })
+    let (head, _) = request.into_parts();
+    let query: reply::PageQuery = reply::query::<reply::FeedQuery>(&head.uri)?.into();
+    let asked: Option<Position> = query.after()?;
+    let form = Form::of(&head.headers)?;
+    let after = match asked {
+        Some(position) => service.app().position(position).await?,
+        None => Revision::default(),
+    };
+    let mut response = match form {
+        Form::Stream => stream::open(&service, (&head.method, &head.headers), &query, after).await?,
+        Form::Page => {
+            let told = service.app().changes(after, query.limit(service.limits())?).await?;
+            let next = told.items.last().filter(|_| told.more).map(|last| last.revision.to_string());
+            reply::json(StatusCode::OK, &reply::List { items: told.items, next })?
+        }
+    };
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept"));
+    Ok(response)
 }

@@ -13,8 +13,10 @@ mod events;
 mod feed;
 mod handovers;
 mod policies;
+mod replicas;
 mod reply;
 mod sites;
+mod stream;
 mod transitions;
 
 pub use admin::admin;
@@ -25,6 +27,7 @@ use std::sync::{
 };
 
 use axum::{Router, http::StatusCode, routing::get};
+use tokio::sync::Semaphore;
 use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -43,6 +46,8 @@ struct Inner {
     app: Arc<App>,
     limits: Limits,
     decisions: Decisions,
+    /// Places for those who follow the change feed.
+    streams: Arc<Semaphore>,
 }
 
 impl Service {
@@ -55,6 +60,9 @@ impl Service {
     }
     fn limits(&self) -> &Limits {
         &self.0.limits
+    }
+    fn streams(&self) -> &Arc<Semaphore> {
+        &self.0.streams
     }
 }
 
@@ -87,7 +95,10 @@ fn decisions() -> OpenApiRouter<Service> {
 }
 
 fn reads() -> OpenApiRouter<Service> {
-    OpenApiRouter::new().routes(routes!(feed::changes)).routes(routes!(policies::policies))
+    OpenApiRouter::new()
+        .routes(routes!(feed::changes))
+        .routes(routes!(policies::policies))
+        .routes(routes!(replicas::replicas))
 }
 
 fn commands() -> OpenApiRouter<Service> {
@@ -131,7 +142,8 @@ pub fn control(app: Arc<App>, limits: Limits, role: Role) -> Router {
     let (router, api) = described(role).split_for_parts();
     let router = router.route("/openapi.json", get(move || std::future::ready(reply::json(StatusCode::OK, &api))));
     let router = if role == Role::All { router } else { router.fallback(move || std::future::ready(elsewhere(role))) };
-    router.with_state(Service(Arc::new(Inner { app, limits, decisions: Decisions::new() })))
+    let streams = Arc::new(Semaphore::new(limits.streams.min(Semaphore::MAX_PERMITS)));
+    router.with_state(Service(Arc::new(Inner { app, limits, decisions: Decisions::new(), streams })))
 }
 
 /// The OpenAPI document.

@@ -27,6 +27,8 @@ mod writer;
 
 pub(super) use self::log::head;
 
+pub use replicas::Listed;
+
 use std::sync::Arc;
 
 use self::{
@@ -84,6 +86,14 @@ impl SqlStore {
     /// As every read of the store, and where the database has no registry, because one process alone uses it.
     pub async fn registry(&self, revision: Revision) -> Result<At<Registry>, StoreError> {
         self.readers.read(move |db| at(db, replicas::read(db, revision)?)).await
+    }
+
+    /// Every registered replica, for people to look at.
+    ///
+    /// # Errors
+    /// As [`SqlStore::registry`].
+    pub async fn replicas(&self) -> Result<Vec<Listed>, StoreError> {
+        self.readers.read(replicas::list).await
     }
 
     /// Deletes a replica's row, if it has not been renewed since it was read.

@@ -32,6 +32,38 @@ pub(super) fn read(db: &dyn Db, revision: Revision) -> Result<Registry, StoreErr
     Ok(Registry { rows, ttl_max: longest.unwrap_or_default(), chain: log::chain_at(db, revision)? })
 }
 
+/// A row of the registry as it is shown to people.
+#[derive(Debug, Clone)]
+pub struct Listed {
+    /// The replica's name.
+    pub id: String,
+    /// Where it can be asked.
+    pub address: String,
+    /// Its version.
+    pub build: String,
+    /// Up to where it has said that it is.
+    pub applied: Revision,
+    /// How long it may answer after a poll.
+    pub max_stale: Duration,
+    /// The database's clock at its last poll.
+    pub renewed: Timestamp,
+}
+
+/// All rows, by name.
+pub(super) fn list(db: &dyn Db) -> Result<Vec<Listed>, StoreError> {
+    db.all("SELECT * FROM replica ORDER BY id", params![], |row| {
+        let f = Fields::keyed("replica", "id", row);
+        Ok(Listed {
+            id: f.text("id")?.to_owned(),
+            address: f.text("address")?.to_owned(),
+            build: f.text("build")?.to_owned(),
+            applied: f.revision("applied")?,
+            max_stale: Duration::from_millis(f.count("max_stale_ms")?),
+            renewed: f.time("renewed_at")?,
+        })
+    })
+}
+
 /// Deletes a row that carries this mark still.
 pub(super) fn forget(db: &dyn Db, replica: &ReplicaId, renewed: Timestamp) -> Result<(), StoreError> {
     db.execute("DELETE FROM replica WHERE id = ?1 AND renewed_at = ?2", params![replica.as_str(), renewed])?;
