@@ -110,7 +110,7 @@ impl App {
                 Look::Unknown => {
                     watch.missed(&self.meter);
                     let (filled, source) = match &self.cluster {
-                        Some(cluster) => cluster.fill(&self.view, site, now).await?,
+                        Some(cluster) => cluster.fill(&self.view, site).await?,
                         None => (self.fill(site, now).await?, Source::Store),
                     };
                     watch.came_from(source);

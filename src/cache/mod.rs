@@ -200,7 +200,8 @@ impl View {
     pub fn directory<R>(&self, look: impl FnOnce(&Directory) -> R) -> R {
         look(&self.inner.read().directory)
     }
-    /// Adds what was read from the store about a site, if it still is so at the view's revision. `now` was read before.
+    /// Adds what was read from the store about a site, if it still is so at the view's revision. `now` was read after that:
+    /// an earlier reading is from before the lease that a poll has brought meanwhile, and holds under none.
     pub fn fill(&self, site: &SiteId, read: &At<Option<Site>>, now: Boot) -> Fill {
         let row = read.value.as_ref().map(|found| SiteRow::of(found, &self.policies()));
         let key = Packed::of(site.as_str());

@@ -57,18 +57,18 @@ pub(in crate::app) fn name_of(epoch: &Epoch) -> String {
 }
 
 impl Cluster {
-    /// Brings a site into the view: from the copy that another replica shared, when it is as new as the view, or else from
+    /// Brings a site into the view, under the lease that holds when it has been read, however long that took: from the copy that another replica shared, when it is as new as the view, or else from
     /// the database, once for all who ask at the same time. Answers whence it came, too.
     ///
     /// # Errors
     /// `503` when the database cannot be read.
-    pub async fn fill(&self, view: &View, site: &SiteId, now: Boot) -> Result<(Fill, Source), Failure> {
+    pub async fn fill(&self, view: &View, site: &SiteId) -> Result<(Fill, Source), Failure> {
         if let (Some(shared), Some(lease)) = (&self.shared, view.lease())
             && let Lookup::Hit(found) = shared.get(&name_of(lease.epoch()), site).await
         {
             let tag = if fault::mutant(Mutant::Untagged) { lease.revision() } else { found.tag };
             let read = At { revision: tag, epoch: lease.epoch().clone(), value: Some(*found.site) };
-            match view.fill(site, &read, now) {
+            match view.fill(site, &read, SystemBootClock.boottime()) {
                 fill @ (Fill::Done | Fill::Ahead) => return Ok((fill, Source::Shared)),
                 Fill::Again => shared.counts().stale.add(),
                 Fill::BelowFloor => shared.counts().below_floor.add(),
@@ -85,9 +85,9 @@ impl Cluster {
             && let Some(lease) = view.lease()
         {
             let read = At { revision: lease.revision(), epoch: lease.epoch().clone(), value: read.value.clone() };
-            return Ok((view.fill(site, &read, now), Source::Store));
+            return Ok((view.fill(site, &read, SystemBootClock.boottime()), Source::Store));
         }
-        let verdict = view.fill(site, &read, now);
+        let verdict = view.fill(site, &read, SystemBootClock.boottime());
         self.meter.read_from_store(read.value.is_some(), matches!(verdict, Fill::Done | Fill::Ahead));
         if let (Some(shared), Some(found)) = (&self.shared, &read.value) {
             shared.put(&name_of(&read.epoch), read.revision, Arc::new(found.clone()));
