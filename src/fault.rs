@@ -1,11 +1,12 @@
 //! Where can this program be made to fail on purpose? Points, a bent clock and planted mistakes, for the fault suite.
 //!
 //! None of it is in the shipped program: without the cargo feature `faults` every function here is empty and folds away.
-//! With it the file named by `FAULTS_FILE` is read anew at each point, so that a test switches faults while the
+//! With it the file named by `MANDATE_FAULT_FILE` is read anew at each point, so that a test switches faults while the
 //! program runs. Its lines:
 //!
 //! ```text
 //! point NAME sleep MILLISECONDS    wait there
+//! point NAME hold                  wait there until the file says so no more
 //! point NAME stop                  SIGSTOP, as a debugger or a full machine would
 //! point NAME die                   end at once, as a killed process does
 //! clock rate 0.92                  the boot clock runs so fast
@@ -31,10 +32,12 @@ pub enum Point {
     Pinned,
     /// A check has looked at its lease for the last time, its answer is not written.
     Evaluated,
+    /// A site has been read from the database for a check, and nothing was done with it yet.
+    SiteRead,
+    /// A poll was answered, and nothing was done with the answer yet.
+    Answered,
     /// A poll was answered, its view is not published.
     BeforePublish,
-    /// A site was read from the database, and is not in the view.
-    BeforeFill,
 }
 
 /// A mistake in the protocol of `lease`.
@@ -116,8 +119,9 @@ mod switched {
                 Self::BeforeReply => "before_reply",
                 Self::Pinned => "pinned",
                 Self::Evaluated => "evaluated",
+                Self::SiteRead => "site_read",
+                Self::Answered => "answered",
                 Self::BeforePublish => "before_publish",
-                Self::BeforeFill => "before_fill",
             }
         }
     }
@@ -141,7 +145,7 @@ mod switched {
 
     /// The words of the file's line that begins with these, if there is one.
     fn line(begin: &[&str]) -> Option<Vec<String>> {
-        let text = std::fs::read_to_string(std::env::var_os("FAULTS_FILE")?).ok()?;
+        let text = std::fs::read_to_string(std::env::var_os("MANDATE_FAULT_FILE")?).ok()?;
         text.lines().find_map(|line| {
             let mut words = line.split_whitespace().map(str::to_owned);
             let fits = begin.iter().all(|wanted| words.next().as_deref() == Some(wanted));
@@ -155,6 +159,11 @@ mod switched {
         tracing::warn!(?point, ?words, "a planted fault");
         match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
             ["sleep", millis] => thread::sleep(Duration::from_millis(millis.parse().unwrap_or(0))),
+            ["hold"] => {
+                while line(&["point", point.name(), "hold"]).is_some() {
+                    thread::sleep(TICK);
+                }
+            }
             ["stop"] => {
                 let _ = Command::new("kill").args(["-STOP", &std::process::id().to_string()]).status();
             }
@@ -169,16 +178,24 @@ mod switched {
         line(&["mutant", mutant.name()]).is_some()
     }
 
+    /// Between two looks, and what a timer counts in.
+    const TICK: Duration = Duration::from_millis(5);
+
     /// How many leases there were, and the last one that a timer has not ended; zero when it has.
     static LEASES: AtomicU64 = AtomicU64::new(0);
     static HELD: AtomicU64 = AtomicU64::new(0);
 
-    /// A lease whose end is a timer's business.
+    /// A lease whose end is a timer's business: one that counts its own ticks, as a timer wheel does, and none while the
+    /// process is stopped.
     pub fn timer_begins(length: Duration) {
         let lease = LEASES.fetch_add(1, Ordering::SeqCst) + 1;
         HELD.store(lease, Ordering::SeqCst);
         thread::spawn(move || {
-            thread::sleep(length);
+            let mut counted = Duration::ZERO;
+            while counted < length {
+                thread::sleep(TICK);
+                counted += TICK;
+            }
             let _ = HELD.compare_exchange(lease, 0, Ordering::SeqCst, Ordering::SeqCst);
         });
     }

@@ -292,7 +292,9 @@ fn ours(environment: impl Iterator<Item = (OsString, OsString)>) -> Result<confi
     for (name, value) in environment {
         // A name that is not text does not begin with our prefix in any way that somebody meant.
         let Ok(name) = name.into_string() else { continue };
-        if !name.starts_with("MANDATE_") || OPTIONS_OF_COMMANDS.contains(&name.as_str()) {
+        // The fault suite's own program is told of faults by one more variable.
+        let of_faults = cfg!(feature = "faults") && name == "MANDATE_FAULT_FILE";
+        if !name.starts_with("MANDATE_") || OPTIONS_OF_COMMANDS.contains(&name.as_str()) || of_faults {
             continue;
         }
         match value.into_string() {

@@ -191,7 +191,7 @@ impl Replica {
             installation.set(name, value);
         }
         let faults = installation.folder().join("faults");
-        installation.set("FAULTS_FILE", faults.to_str().unwrap());
+        installation.set("MANDATE_FAULT_FILE", faults.to_str().unwrap());
         let address = Mutex::new(([127, 0, 0, 1], 1).into());
         Self { installation, server: Mutex::new(None), address, database: proxy, redis, faults }
     }

@@ -205,7 +205,7 @@ fn m07_tag_at_fill() {
         settled(load, true);
         let told = load.own(0, false);
         assert!(told.effective, "{told:?}");
-        stage.faults("", "point before_fill sleep 400");
+        stage.faults("", "point site_read sleep 400");
         thread::scope(|scope| {
             // It has read the site when the next change comes, and puts it into its memory afterwards.
             let early = scope.spawn(|| load.ask_own(HURT));

@@ -20,7 +20,7 @@ pub struct Postgres {
 }
 
 /// The folder of the server's programs: the newest installed one's, or the one that `MANDATE_TEST_POSTGRES` names.
-fn programs() -> PathBuf {
+pub fn programs() -> PathBuf {
     if let Some(folder) = std::env::var_os("MANDATE_TEST_POSTGRES") {
         return folder.into();
     }
@@ -37,7 +37,7 @@ fn programs() -> PathBuf {
 }
 
 /// A program of the server's, run as somebody whom it accepts, and ended with this process.
-fn program(name: &str) -> Command {
+pub fn program(name: &str) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL"]);
     if fs::metadata("/proc/self").map(|own| std::os::unix::fs::MetadataExt::uid(&own)).unwrap() == 0 {
@@ -144,7 +144,7 @@ impl Postgres {
     }
 }
 
-fn run(data: &Path, port: u16, settings: &[&str]) -> Child {
+pub fn run(data: &Path, port: u16, settings: &[&str]) -> Child {
     let mut command = program("postgres");
     command.arg("-D").arg(data).args(["-p", &port.to_string()]);
     let own = ["listen_addresses=127.0.0.1", "unix_socket_directories=", "shared_buffers=16MB", "max_connections=200"];

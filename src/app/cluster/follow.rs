@@ -52,6 +52,8 @@ pub(super) struct Following {
     pub runtime: Handle,
     pub chains: Arc<Chains>,
     pub meter: Arc<Meter>,
+    /// Raised when nothing may be answered until an operator has looked.
+    pub quarantined: Arc<AtomicBool>,
     /// Said once for each time that it begins.
     pub troubled: bool,
     /// Both clocks, as they were read last.
@@ -128,6 +130,7 @@ impl Following {
             return Ok(Duration::ZERO);
         };
         self.meter.polled(asked.elapsed());
+        fault::point(Point::Answered);
         let sent = if fault::mutant(Mutant::LeaseFromAnswer) { SystemBootClock.boottime() } else { sent };
         self.take(sent, polled)
     }
@@ -180,12 +183,12 @@ impl Following {
                 Ok(if news { Duration::ZERO } else { ttl / POLLS_PER_LEASE })
             }
             Err(reason) => {
+                self.meter.poll_rejected(&reason);
                 if reason.quarantines() {
                     self.replica.want_turn(false);
                     self.replica.disconnect();
                 }
-                self.meter.poll_rejected(&reason);
-                if reason.quarantines() && self.view.lease().is_some() {
+                if reason.quarantines() && !self.quarantined.swap(true, Ordering::AcqRel) {
                     self.meter.regressed();
                     self.view.withdraw();
                     self.moved.send_modify(|count| *count += 1);

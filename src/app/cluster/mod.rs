@@ -65,6 +65,8 @@ pub(super) struct Cluster {
     require_replicated: bool,
     /// Whether this process is the one that tells the world outside what happened.
     turn: watch::Receiver<bool>,
+    /// Whether the database has lost commits that were applied here.
+    quarantined: Arc<AtomicBool>,
     /// Deletes the rows of dead replicas.
     sweeping: Mutex<Option<AbortHandle>>,
 }
@@ -105,6 +107,7 @@ impl Cluster {
         let (turn, its_turn) = watch::channel(false);
         let (moved, seen) = watch::channel(0);
         let stop = Arc::new(AtomicBool::new(false));
+        let quarantined = Arc::new(AtomicBool::new(false));
         let mut following = Following {
             replica,
             follower: Follower::registered(Boot::default()),
@@ -117,6 +120,7 @@ impl Cluster {
             runtime: Handle::current(),
             chains: Arc::clone(&chains),
             meter: Arc::clone(&meter),
+            quarantined: Arc::clone(&quarantined),
             troubled: false,
             clocks: None,
             turn,
@@ -143,6 +147,7 @@ impl Cluster {
             reads,
             require_replicated,
             turn: its_turn,
+            quarantined,
             sweeping,
         });
         if role.writes() {
@@ -185,6 +190,15 @@ impl Drop for Cluster {
         self.stop.store(true, Ordering::Release);
         self.hint.notify_one();
     }
+}
+
+fn regressed() -> Failure {
+    Failure::new(
+        Kind::Unavailable,
+        "revision_regression",
+        "The database has lost commits that this replica has answered from: a failover or a restore without them. It \
+         answers nothing until somebody has looked at the database and restarted it; treat it as no access.",
+    )
 }
 
 pub(super) fn stale() -> Failure {

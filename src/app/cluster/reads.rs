@@ -10,7 +10,7 @@ use std::{
 
 use tokio::sync::Notify;
 
-use super::{Cluster, stale};
+use super::{Cluster, regressed, stale};
 use crate::{
     app::{Failure, meter::Source},
     cache::{Fill, View, shared::Lookup},
@@ -76,11 +76,12 @@ impl Cluster {
         }
         let (store, wanted) = (Arc::clone(&self.store), site.clone());
         let load = move || async move { store.site(&wanted).await.map(Arc::new).map_err(Failure::from) };
-        let read = self.loads.join(site.clone(), load).await.map_err(|lost| {
+        let read = self.loads.join(site.clone(), load).await;
+        fault::point(Point::SiteRead);
+        let read = read.map_err(|lost| {
             tracing::error!(%lost, %site, "a site could not be read");
             Failure::from(StoreError::Unavailable(lost.to_string()))
         })??;
-        fault::point(Point::BeforeFill);
         if fault::mutant(Mutant::TagAtFill)
             && let Some(lease) = view.lease()
         {
@@ -119,14 +120,17 @@ impl Cluster {
     /// Waits until a poll has brought what is wanted.
     async fn until(&self, holds: impl Fn() -> bool) -> Result<(), Failure> {
         let mut moved = self.moved.clone();
+        let quarantined = || self.quarantined.load(Ordering::Acquire);
         let fresh = async {
-            while !holds() {
+            // In quarantine no poll is believed any more.
+            while !holds() && !quarantined() {
                 self.hint.notify_one();
                 if moved.changed().await.is_err() {
                     break;
                 }
             }
         };
-        tokio::time::timeout(REFRESH, fresh).await.map_err(|_| stale())
+        tokio::time::timeout(REFRESH, fresh).await.map_err(|_| stale())?;
+        if quarantined() { Err(regressed()) } else { Ok(()) }
     }
 }

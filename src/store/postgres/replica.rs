@@ -134,11 +134,13 @@ impl Replica {
         let statement = self.server.block(POLL * 5, async {
             let build = env!("CARGO_PKG_VERSION");
             let client = session.client();
-            client.batch_execute("LISTEN mandate").await.map_err(|error| failed(&error))?;
             if fault::mutant(Mutant::StandbyPoll) {
+                // Neither can be had of a standby.
+                drop(client.batch_execute("LISTEN mandate").await);
                 drop(client.execute(REGISTER, &[&id, &address, &build]).await);
                 return client.prepare(&planted()).await.map_err(|error| failed(&error));
             }
+            client.batch_execute("LISTEN mandate").await.map_err(|error| failed(&error))?;
             client.execute(REGISTER, &[&id, &address, &build]).await.map_err(|error| failed(&error))?;
             client.prepare(READ).await.map_err(|error| failed(&error))
         })?;
@@ -168,6 +170,10 @@ impl Replica {
                 [&id, &epoch_id, &timeline, &applied_i64, &MOST_CHANGES, &asks];
             session.client().query_opt(&statement, &params).await.map_err(|error| failed(&error))
         })?;
+        // Its row is on this server only: another one may be the primary by now, and writers there do not see it renewed.
+        if let Some(warning) = session.warnings().first() {
+            return Err(StoreError::Unavailable(format!("the server warned of this replica's entry: {warning}")));
+        }
         self.session = Some((session, statement));
         let Some(row) = row else { return Ok(None) };
         self.has_turn = had || row.try_get("turn").map_err(|error| failed(&error))?;

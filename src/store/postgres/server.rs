@@ -28,11 +28,12 @@ use crate::store::{
 const CONNECT: Duration = Duration::from_secs(3);
 
 /// What every session is told. A transaction whose owner stopped in the middle is ended by the server; `off`, `local`
-/// and `remote_write` would answer before what was answered is durable.
+/// and `remote_write` would answer before what was answered is durable, whatever the server's settings are changed to
+/// while the session lasts.
 const SESSION: &str = "
     SET statement_timeout = '10s'; SET lock_timeout = '2s'; SET idle_in_transaction_session_timeout = '5s';
     SELECT set_config('synchronous_commit', 'on', false)
-    WHERE current_setting('synchronous_commit') IN ('off', 'local', 'remote_write')";
+    WHERE current_setting('synchronous_commit') <> 'remote_apply'";
 
 /// A server, and the thread that serves the connections to it.
 pub(super) struct Server {
