@@ -2,9 +2,10 @@
 //!
 //! Three real processes on a PostgreSQL that syncs, and Redis. A caller gives roles and takes them, over HTTP, from before
 //! the request is written to the answer that says `effective`; in turns with a bare client of the same server that inserts
-//! one small row and commits. Then, with a lease of a second, one of the other two replicas is stopped (SIGSTOP), and
-//! nothing may be called effective before its lease is over, nor later than lease · (1 + ρ) + ε after the commit: told is
-//! the worst, by the caller's clock from request to answer, so the command itself is in it.
+//! one small row and commits. Once on this machine's disk, and once with a sync that takes 4 ms longer for all (the
+//! server's `commit_delay`), because the faster the disk, the more the rest weighs. Then, with a lease of a second, one of the other two replicas is stopped (SIGSTOP), and
+//! the target is lease · (1 + ρ) + ε. The writer waits that long after the commit and not less, so the caller, whose clock
+//! runs from the request to the answer and has the command in it as well, sees more by what the command takes.
 
 use std::{
     process::Command,
@@ -51,13 +52,17 @@ struct Scene {
 
 pub fn measure(effort: Effort) -> Vec<Row> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let mut rows = healthy(effort, &runtime);
-    rows.push(one_stopped(effort));
+    let mut rows = healthy(effort, &runtime, "", &[]);
+    let slowly = healthy(effort, &runtime, ", each sync 4 ms longer", &["commit_delay=4000", "commit_siblings=0"]);
+    // The target is for the disk as it is.
+    rows.extend(slowly.into_iter().map(Row::without_target));
+    rows.extend(one_stopped(effort));
     rows
 }
 
-fn healthy(effort: Effort, runtime: &Runtime) -> Vec<Row> {
-    let mut scene = Scene::new(None);
+/// `settings` are the server's, and `under` says what they do.
+fn healthy(effort: Effort, runtime: &Runtime, under: &str, settings: &[&str]) -> Vec<Row> {
+    let mut scene = Scene::new(None, settings);
     let (client, connection) =
         runtime.block_on(tokio_postgres::connect(&scene.database.server(), tokio_postgres::NoTls)).unwrap();
     runtime.spawn(connection);
@@ -77,9 +82,12 @@ fn healthy(effort: Effort, runtime: &Runtime) -> Vec<Row> {
     let (base, transition) = (median(&mut bare), median(&mut ours));
     let ratio = transition / base;
     vec![
-        Row::told("bare durable PostgreSQL commit", format!("{base:.0} µs (p99 {:.0})", quantile(&mut bare, 0.99))),
+        Row::told(
+            format!("bare durable PostgreSQL commit{under}"),
+            format!("{base:.0} µs (p99 {:.0})", quantile(&mut bare, 0.99)),
+        ),
         Row::aimed(
-            "a transition effective on three replicas, by the bare commit",
+            format!("a transition effective on three replicas, by the bare commit{under}"),
             format!("{ratio:.2} × ({transition:.0} µs, p99 {:.0})", quantile(&mut ours, 0.99)),
             "≤ 5 ×",
             ratio <= 5.0,
@@ -88,33 +96,38 @@ fn healthy(effort: Effort, runtime: &Runtime) -> Vec<Row> {
     ]
 }
 
-fn one_stopped(effort: Effort) -> Row {
-    let mut scene = Scene::new(Some(LEASE));
+fn one_stopped(effort: Effort) -> Vec<Row> {
+    let mut scene = Scene::new(Some(LEASE), &[]);
     // The command's own share, while all are well.
     let mut healthy: Vec<f64> = (0..20).map(|_| scene.transition().0).collect();
     let process = scene.replicas[REPLICAS - 1].process().to_string();
     assert!(Command::new("kill").args(["-STOP", &process]).status().unwrap().success());
-    let mut times = Vec::new();
+    let (mut times, mut waited) = (Vec::new(), Vec::new());
     for _ in 0..effort.rounds * STOPPED {
         let (took, told) = scene.transition();
         assert_eq!(told["acks"], "lease_expiry", "{told}: a stopped replica said something");
         times.push(took);
+        waited.push(told["waited_ms"].as_f64().expect("how long was waited after the commit"));
     }
     let bound = Margin::STANDARD.bound(LEASE).as_secs_f64() * 1e3;
     let count = times.len();
     let [worst, middle, best] = [1.0, 0.5, 0.0].map(|share| quantile(&mut times, share) / 1e3);
-    let command = median(&mut healthy) / 1e3;
-    Row::aimed(
-        format!("one of three replicas stopped, lease of 1 s: worst of {count} transitions"),
-        format!("{worst:.0} ms (median {middle:.0}, best {best:.0}; healthy {command:.0})"),
-        &format!("≤ {bound:.0} ms + the command"),
-        worst <= bound + command,
-    )
+    let (waited, healthy) = (quantile(&mut waited, 1.0), median(&mut healthy) / 1e3);
+    vec![
+        Row::aimed(
+            format!("one of three replicas stopped, lease of 1 s: worst of {count} transitions, by the caller's clock"),
+            format!("{worst:.0} ms (median {middle:.0}, best {best:.0})"),
+            &format!("≤ {bound:.0} ms"),
+            worst <= bound,
+        ),
+        Row::told("· the worst wait after the commit, by the writer's clock", format!("{waited:.0} ms")),
+        Row::told("· a whole transition with all three well", format!("{healthy:.0} ms")),
+    ]
 }
 
 impl Scene {
-    fn new(lease: Option<Duration>) -> Self {
-        let database = Postgres::start_with(&["fsync=on", "shared_buffers=64MB"]);
+    fn new(lease: Option<Duration>, settings: &[&str]) -> Self {
+        let database = Postgres::start_with(&[&["fsync=on", "shared_buffers=64MB"], settings].concat());
         let url = database.url("mandate");
         import(&url);
         if let Some(lease) = lease {

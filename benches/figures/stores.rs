@@ -89,7 +89,7 @@ pub fn postgres(settings: &[&str], policies: &Arc<SitePolicies>) -> Postgres {
         let _ = fs::remove_dir_all(&unfinished);
         fs::create_dir(&unfinished).unwrap();
         let settings = ["fsync=off", "shared_buffers=256MB", "max_wal_size=8GB", "maintenance_work_mem=256MB"];
-        let server = Postgres::start_kept(&unfinished, &settings);
+        let server = Postgres::start_in(unfinished.clone(), None, &settings);
         for sites in [FEW, MANY] {
             let from = kept(sites, policies);
             eprintln!("copying {sites} sites to PostgreSQL …");
@@ -98,7 +98,7 @@ pub fn postgres(settings: &[&str], policies: &Arc<SitePolicies>) -> Postgres {
         drop(server);
         fs::rename(&unfinished, &made).unwrap();
     }
-    Postgres::start_kept(&made, settings)
+    Postgres::start_in(made, None, settings)
 }
 
 /// The schema that holds this many sites.

@@ -58,12 +58,8 @@ impl Postgres {
         Self::start_in(temporary.path().to_owned(), Some(temporary), settings)
     }
 
-    /// Starts a server on the cluster in `folder`, which is made where there is none, and kept.
-    pub fn start_kept(folder: &Path, settings: &[&str]) -> Self {
-        Self::start_in(folder.to_owned(), None, settings)
-    }
-
-    fn start_in(folder: PathBuf, temporary: Option<tempfile::TempDir>, settings: &[&str]) -> Self {
+    /// Starts a server on the cluster in `folder`, made where there is none; kept, unless the folder is a temporary one.
+    pub fn start_in(folder: PathBuf, temporary: Option<tempfile::TempDir>, settings: &[&str]) -> Self {
         // Whoever the server runs as makes its own folder in it.
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).unwrap();
         let data = folder.join("data");
