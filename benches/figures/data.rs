@@ -3,7 +3,8 @@
 //! A site has five assignments. Three of five sites are self-managed (an owner and four invited people), two are
 //! partner-managed (a client, an agency's Partner seat, three invited people). Every agency has two admins and four
 //! members. People are drawn from as many as there are sites and so are on several. A question is asked by somebody of
-//! the site four times of five, by a stranger otherwise, about any action of the catalogue.
+//! the site four times of five, by a stranger otherwise, about any action of the catalogue. Where there are more than
+//! [`SITES`] sites, there are no more people: each is on more of them.
 
 use std::{
     collections::BTreeMap,
@@ -12,19 +13,16 @@ use std::{
 };
 
 use mandate::{
-    app::import::{Line, Record, import_batch},
     assignment::{Agency, AgencyStatus, MemberRole, SitePolicies},
-    digest,
     ids::{Account, AgencyId, SiteId, UserId},
     policy::Source,
     revision::Revision,
-    site::{Contributor, Engagement, Plan, Seats, Side, Site, SiteDocument, Tier},
-    store::sqlite,
+    site::{Contributor, Engagement, Plan, Seats, Side, Site, Tier},
     time::Timestamp,
 };
 use smol_str::SmolStr;
 
-/// Sites in the store.
+/// Sites in the store, unless said, and people.
 pub const SITES: usize = 100_000;
 /// Agencies.
 pub const AGENCIES: usize = 500;
@@ -164,17 +162,28 @@ pub fn agency(n: usize, ids: Ids) -> Agency {
     }
 }
 
-/// Who asks what, where, as a body of the standard.
-pub fn question(seed: u64, site: usize, actions: &[SmolStr]) -> String {
+/// Who asks, and which of so many actions they ask for.
+pub fn asker(seed: u64, site: usize, actions: usize) -> (UserId, usize) {
     let ids = Ids::Short;
     let asker = match draw(seed ^ 1, 5) {
         0 => ids.user(draw(seed ^ 2, SITES)),
         1 if is_partner_managed(site) => ids.user(SITES + draw(site as u64 ^ 0xA6E, AGENCIES) * 6),
         place => ids.user(person(site, place % (invited(site) + 1))),
     };
-    let action = &actions[draw(seed ^ 3, actions.len())];
-    let site = ids.site(site);
-    let auth_time = mandate::clock::Clock::now(&mandate::clock::SystemClock).as_seconds() - 30;
+    (asker, draw(seed ^ 3, actions))
+}
+
+/// When whoever asks has signed in.
+pub fn auth_time() -> i64 {
+    mandate::clock::Clock::now(&mandate::clock::SystemClock).as_seconds() - 30
+}
+
+/// Who asks what, where, as a body of the standard.
+pub fn question(seed: u64, site: usize, actions: &[SmolStr]) -> String {
+    let (asker, action) = asker(seed, site, actions.len());
+    let action = &actions[action];
+    let site = Ids::Short.site(site);
+    let auth_time = auth_time();
     format!(
         r#"{{"subject":{{"type":"user","id":"{asker}"}},"action":{{"name":"{action}"}},"resource":{{"type":"site","id":"{site}"}},"context":{{"auth_time":{auth_time},"operation":"op-{n:04}"}}}}"#,
         n = seed % 10_000,
@@ -216,38 +225,4 @@ pub fn scratch(name: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("figures").join(name);
     std::fs::create_dir_all(&folder).unwrap();
     folder
-}
-
-/// A copy of the store with [`SITES`] sites. The original is made once and kept while this file says the same.
-pub fn store(folder: &Path, policies: &Arc<SitePolicies>) -> PathBuf {
-    let name = format!("{}.db", &digest::sha256(include_bytes!("data.rs"))[..16]);
-    let made = scratch("made").join(name);
-    if !made.exists() {
-        eprintln!("making a store of {SITES} sites …");
-        let unfinished = made.with_extension("unfinished");
-        for ending in ["unfinished", "unfinished-wal", "unfinished-shm"] {
-            let _ = std::fs::remove_file(made.with_extension(ending));
-        }
-        fill(&unfinished, policies);
-        std::fs::rename(&unfinished, &made).unwrap();
-    }
-    let copy = folder.join("mandate.db");
-    for ending in ["db", "db-wal", "db-shm"] {
-        let _ = std::fs::remove_file(copy.with_extension(ending));
-    }
-    std::fs::copy(&made, &copy).unwrap();
-    copy
-}
-
-fn fill(path: &Path, policies: &Arc<SitePolicies>) {
-    let store = sqlite::open(path, None).unwrap();
-    let agencies = (0..AGENCIES).map(|n| Record::Agency(agency(n, Ids::Short)));
-    let sites = (0..SITES).map(|n| Record::Site(Box::new(SiteDocument::from(&site(n, Ids::Short)))));
-    let mut lines = (1..).zip(agencies.chain(sites)).map(|(number, record)| Line { number, record }).peekable();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    while lines.peek().is_some() {
-        let batch = lines.by_ref().take(2_000).collect();
-        let now = Timestamp::from_micros(1_750_000_000_000_000);
-        runtime.block_on(import_batch(&store, policies, batch, now)).unwrap();
-    }
 }

@@ -3,6 +3,9 @@
 //! axum's router on hyper's HTTP/1.1 with the settings of ours; the body is read into structs with serde, and the
 //! answer is `{"decision":true}`. `bare` is that and no more. `edge` is the same route behind our own accept loop and
 //! outermost layer (connection timers, request ids, host check), which shows how much of the difference is theirs.
+//! [`look_up`] is the bare one, and gets the asked site's entry from a Redis before it answers.
+
+use std::sync::Arc;
 
 use axum::{
     Router,
@@ -52,7 +55,10 @@ struct Context {
 }
 
 async fn answer(body: Bytes) -> Response {
-    let question: Question = serde_json::from_slice(&body).unwrap();
+    answered(serde_json::from_slice(&body).unwrap())
+}
+
+fn answered(question: Question) -> Response {
     std::hint::black_box((
         (question.subject.kind, question.subject.id),
         question.action.name,
@@ -73,6 +79,28 @@ pub fn serve(kind: &str) {
         "edge" => runtime.block_on(behind_our_edge(router)),
         other => panic!("there is no echo `{other}`"),
     }
+}
+
+/// Reads the question, and one entry of a Redis: whatever it is kept for, that is the least that a miss costs.
+pub fn look_up(redis: &str, prefix: &str) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let client = redis::Client::open(redis).unwrap();
+        let connection = client.get_multiplexed_async_connection().await.unwrap();
+        let prefix: Arc<str> = prefix.into();
+        let answer = move |body: Bytes| {
+            let (mut connection, prefix) = (connection.clone(), Arc::clone(&prefix));
+            async move {
+                let question: Question = serde_json::from_slice(&body).unwrap();
+                let mut get = redis::cmd("GET");
+                get.arg(format!("{prefix}{}", question.resource.id));
+                let entry: Vec<u8> = get.query_async(&mut connection).await.unwrap();
+                assert!(!entry.is_empty(), "there is no entry for {}", question.resource.id);
+                answered(question)
+            }
+        };
+        bare(Router::new().route("/access/v1/evaluation", post(answer))).await;
+    });
 }
 
 async fn bare(router: Router) {

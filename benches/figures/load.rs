@@ -15,10 +15,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::{
-    data::{self, SITES},
-    table::quantile,
-};
+use crate::{data, table::quantile};
 
 /// Different requests that are asked in turn.
 const POOL: usize = 50_000;
@@ -33,11 +30,25 @@ pub struct Seen {
     pub allowed: f64,
 }
 
-/// Runs the load in a process of its own on `core`; `seconds` of zero asks about every site once.
-pub fn on(core: usize, address: &str, connections: usize, seconds: f64) -> Seen {
+/// What is asked.
+#[derive(Debug, Clone, Copy)]
+pub enum Asks {
+    /// About any of so many sites, for so many seconds.
+    Any { sites: usize, seconds: f64 },
+    /// About each of these sites once.
+    Once { from: usize, count: usize },
+}
+
+/// Runs the load in a process of its own on `core`.
+pub fn on(core: usize, address: &str, connections: usize, asks: Asks) -> Seen {
     let program = std::env::current_exe().unwrap();
-    let output = crate::machine::pinned(core, program.to_str().unwrap())
-        .args(["as-load", address, &connections.to_string(), &seconds.to_string()])
+    let words = match asks {
+        Asks::Any { sites, seconds } => ["any".to_owned(), sites.to_string(), seconds.to_string()],
+        Asks::Once { from, count } => ["once".to_owned(), from.to_string(), count.to_string()],
+    };
+    let output = crate::machine::pinned(Some(core), program.to_str().unwrap())
+        .args(["as-load", address, &connections.to_string()])
+        .args(words)
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -57,25 +68,28 @@ struct Shared {
 
 /// In the process of its own.
 pub fn run(arguments: &[&str]) {
-    let [address, connections, seconds] = arguments else { panic!("three arguments are wanted") };
+    let [address, connections, asks @ ..] = arguments else { panic!("an address and a number are wanted") };
     let address: SocketAddr = address.parse().unwrap();
-    let seconds: f64 = seconds.parse().unwrap();
-    let each_site_once = seconds == 0.0;
+    let asks = match asks {
+        ["any", sites, seconds] => Asks::Any { sites: sites.parse().unwrap(), seconds: seconds.parse().unwrap() },
+        ["once", from, count] => Asks::Once { from: from.parse().unwrap(), count: count.parse().unwrap() },
+        other => panic!("there is nothing to ask in {other:?}"),
+    };
     let actions = data::actions(&data::policies());
-    let pool = if each_site_once { SITES } else { POOL };
-    let requests = (0..pool)
-        .map(|n| {
-            let seed = n as u64;
-            let site = if each_site_once { n } else { data::draw(seed ^ 0xBEEF, SITES) };
-            request(address, &data::question(seed, site, &actions))
-        })
-        .collect();
+    let asked = |seed: usize, site: usize| request(address, &data::question(seed as u64, site, &actions));
+    let (requests, seconds): (Vec<_>, _) = match asks {
+        Asks::Any { sites, seconds } => {
+            let site = |n: usize| data::draw(n as u64 ^ 0xBEEF, sites);
+            ((0..POOL).map(|n| asked(n, site(n))).collect(), Some(seconds))
+        }
+        Asks::Once { from, count } => ((from..from + count).map(|n| asked(n, n)).collect(), None),
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let started = Instant::now();
     let shared = Rc::new(Shared {
         requests,
         next: Cell::new(0),
-        end: (!each_site_once).then(|| started + Duration::from_secs_f64(seconds)),
+        end: seconds.map(|seconds| started + Duration::from_secs_f64(seconds)),
         latencies: RefCell::new(Vec::with_capacity(1 << 20)),
         allowed: Cell::new(0),
     });

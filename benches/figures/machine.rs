@@ -16,11 +16,9 @@ pub fn describe() -> String {
     )
 }
 
-/// A command that runs on one core, where that can be had.
-pub fn pinned(core: usize, program: &str) -> Command {
-    if !can_pin() {
-        return Command::new(program);
-    }
+/// A command that runs on one core, if it shall and where that can be had.
+pub fn pinned(core: Option<usize>, program: &str) -> Command {
+    let Some(core) = core.filter(|_| can_pin()) else { return Command::new(program) };
     let mut command = Command::new("taskset");
     command.args(["-c", &core.to_string(), program]);
     command

@@ -4,8 +4,6 @@
 //! long identifiers; and the real program on the store with 100,000 sites, before and after every site has been asked
 //! about once. The first is the cache with its tables and the allocator's rounding and nothing else.
 
-use std::time::Instant;
-
 use mandate::{
     cache::{Fill, View},
     lease::{Boot, Epoch},
@@ -16,8 +14,8 @@ use mandate::{
 use crate::{
     Effort,
     data::{self, Ids, SITES},
-    http::Mandate,
     machine,
+    servers::Mandate,
     table::Row,
 };
 
@@ -25,29 +23,17 @@ use crate::{
 const TARGET: f64 = 400.0;
 
 pub fn measure(_: Effort) -> Vec<Row> {
-    let mut rows = Vec::new();
-    for ids in [Ids::Short, Ids::Uuid] {
-        let program = std::env::current_exe().unwrap();
-        let output = std::process::Command::new(program).args(["as-memory", ids.name()]).output().unwrap();
-        let said = String::from_utf8(output.stdout).unwrap();
-        let (grown, counted) = said.trim().split_once(' ').expect("two numbers");
-        let [grown, counted] = [grown, counted].map(|bytes| bytes.parse::<f64>().unwrap() / SITES as f64);
-        let what = match ids {
-            Ids::Short => "a cached site with five assignments, identifiers of 12 bytes",
-            Ids::Uuid => "a cached site with five assignments, UUIDs",
-        };
-        let figure = format!("{grown:.0} bytes (its row {counted:.0})");
-        rows.push(Row::aimed(what, figure, "≤ 400 bytes", grown <= TARGET));
-    }
-    let started = Instant::now();
-    let mandate = Mandate::start("memory");
-    let ready = started.elapsed();
+    let mut rows = vec![
+        weighed("a cached site with five assignments, identifiers of 12 bytes", Ids::Short, SITES),
+        weighed("a cached site with five assignments, UUIDs", Ids::Uuid, SITES),
+    ];
+    let mandate = Mandate::embedded("memory");
     let empty = machine::resident(mandate.process());
-    mandate.ask_about_every_site();
+    mandate.ask_about(SITES);
     let full = machine::resident(mandate.process());
     rows.push(Row::told(
         "from the start of the program to ready, 100,000 sites in the store",
-        format!("{:.2} s", ready.as_secs_f64()),
+        format!("{:.2} s", mandate.took.as_secs_f64()),
     ));
     let mebibytes = empty as f64 / f64::from(1 << 20);
     rows.push(Row::aimed("the program, no site cached", format!("{mebibytes:.0} MiB"), "≤ 30 MiB", mebibytes <= 30.0));
@@ -58,9 +44,20 @@ pub fn measure(_: Effort) -> Vec<Row> {
     rows
 }
 
+/// What each of so many cached sites weighs.
+pub fn weighed(what: &str, ids: Ids, sites: usize) -> Row {
+    let program = std::env::current_exe().unwrap();
+    let words = ["as-memory", ids.name(), &sites.to_string()];
+    let output = std::process::Command::new(program).args(words).output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    let (grown, counted) = said.trim().split_once(' ').expect("two numbers");
+    let [grown, counted] = [grown, counted].map(|bytes| bytes.parse::<f64>().unwrap() / sites as f64);
+    Row::aimed(what, format!("{grown:.0} bytes (its row {counted:.0})"), "≤ 400 bytes", grown <= TARGET)
+}
+
 /// In a process of its own: prints how many bytes the process grew by, and how many the rows hold by their own count.
-pub fn weigh(ids: &str) {
-    let ids = Ids::parse(ids);
+pub fn weigh(ids: &str, sites: &str) {
+    let (ids, sites): (_, usize) = (Ids::parse(ids), sites.parse().unwrap());
     let policies = data::policies();
     let view = View::new(policies.clone(), usize::MAX);
     // What making a site takes is taken before.
@@ -68,11 +65,11 @@ pub fn weigh(ids: &str) {
         (0..1_000).map(|n| mandate::assignment::SiteRow::of(&data::site(n, ids), &policies).size()).sum();
     let epoch = Epoch { id: "bench".into(), timeline: String::new().into() };
     let before = machine::resident(std::process::id());
-    for n in 0..SITES {
+    for n in 0..sites {
         let site = data::site(n, ids);
         let (id, read) = (site.id.clone(), At { revision: Revision(0), epoch: epoch.clone(), value: Some(site) });
         assert_eq!(view.fill(&id, &read, Boot::default()), Fill::Done);
     }
     let after = machine::resident(std::process::id());
-    println!("{} {}", after - before, counted * SITES / 1_000);
+    println!("{} {}", after - before, counted * sites / 1_000);
 }

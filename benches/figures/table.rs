@@ -18,6 +18,10 @@ impl Row {
     pub fn aimed(what: impl Into<String>, figure: impl Into<String>, target: &str, met: bool) -> Self {
         Self { what: what.into(), figure: figure.into(), target: target.to_owned(), met: Some(met) }
     }
+    /// The same figure where the target does not apply.
+    pub fn without_target(self) -> Self {
+        Self { target: String::new(), met: None, ..self }
+    }
 }
 
 /// Prints the rows as Markdown.

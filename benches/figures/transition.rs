@@ -21,6 +21,7 @@ use crate::{
     Effort,
     data::{self, Ids},
     preview::{self, PEOPLE},
+    stores,
     table::{Row, median, quantile},
 };
 
@@ -30,7 +31,7 @@ const PAIRS: usize = 150;
 pub fn measure(effort: Effort) -> Vec<Row> {
     let folder = data::scratch("transition");
     let policies = data::policies();
-    let path = data::store(&folder, &policies);
+    let path = stores::copy(&folder, data::SITES, &policies);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let app = runtime.block_on(App::open(&path, policies, Rules::default(), Arc::new(SystemClock))).unwrap();
     let bare = bare(&folder);
@@ -77,7 +78,7 @@ pub fn measure(effort: Effort) -> Vec<Row> {
     ]
 }
 
-fn micros(work: impl FnOnce()) -> f64 {
+pub fn micros(work: impl FnOnce()) -> f64 {
     let started = Instant::now();
     work();
     started.elapsed().as_nanos() as f64 / 1_000.0
@@ -96,7 +97,7 @@ fn bare(folder: &std::path::Path) -> Connection {
     bare
 }
 
-fn owner_of(site: usize) -> UserId {
+pub fn owner_of(site: usize) -> UserId {
     match data::site(site, Ids::Short).seats {
         Seats::SelfManaged { owner } => owner,
         other => panic!("site {site} is not self-managed: {other:?}"),

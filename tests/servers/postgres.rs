@@ -1,7 +1,7 @@
 //! A PostgreSQL server of a test's own: a fresh cluster in a temporary folder, on a free port, gone with the test.
 //!
-//! Shared by the tests of the library and those of the program (`#[path]`). The server refuses to run as root, so it runs
-//! as `postgres` where the tests run as root.
+//! Shared by the tests of the library, those of the program and the measurements (`#[path]`). The server refuses to run as
+//! root, so it runs as `postgres` where the tests run as root.
 
 use std::{
     fs,
@@ -14,7 +14,9 @@ use std::{
 
 /// A running server.
 pub struct Postgres {
-    folder: tempfile::TempDir,
+    folder: PathBuf,
+    /// Removed with the server; none where what is in the folder is kept.
+    temporary: Option<tempfile::TempDir>,
     port: u16,
     child: Child,
 }
@@ -55,20 +57,27 @@ impl Postgres {
 
     /// Starts a server with these settings.
     pub fn start_with(settings: &[&str]) -> Self {
-        let folder = tempfile::Builder::new().prefix("mandate-postgres").tempdir().unwrap();
+        let temporary = tempfile::Builder::new().prefix("mandate-postgres").tempdir().unwrap();
+        Self::start_in(temporary.path().to_owned(), Some(temporary), settings)
+    }
+
+    /// Starts a server on the cluster in `folder`, made where there is none; kept, unless the folder is a temporary one.
+    pub fn start_in(folder: PathBuf, temporary: Option<tempfile::TempDir>, settings: &[&str]) -> Self {
         // Whoever the server runs as makes its own folder in it.
-        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
-        let data = folder.path().join("data");
-        let made = program("initdb")
-            .args(["--no-sync", "--auth=trust", "--username=mandate", "--encoding=UTF8", "--locale=C.UTF-8", "-D"])
-            .arg(&data)
-            .current_dir("/")
-            .output()
-            .unwrap();
-        assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).unwrap();
+        let data = folder.join("data");
+        if !data.exists() {
+            let made = program("initdb")
+                .args(["--no-sync", "--auth=trust", "--username=mandate", "--encoding=UTF8", "--locale=C.UTF-8", "-D"])
+                .arg(&data)
+                .current_dir("/")
+                .output()
+                .unwrap();
+            assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
+        }
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let child = run(&data, port, settings);
-        let mut server = Self { folder, port, child };
+        let mut server = Self { folder, temporary, port, child };
         server.wait();
         server
     }
@@ -90,7 +99,7 @@ impl Postgres {
     }
 
     fn data(&self) -> PathBuf {
-        self.folder.path().join("data")
+        self.folder.join("data")
     }
 
     fn wait(&mut self) {
@@ -156,7 +165,12 @@ pub fn run(data: &Path, port: u16, settings: &[&str]) -> Child {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        let _ = self.child.kill();
+        if self.temporary.is_some() {
+            let _ = self.child.kill();
+        } else {
+            // What is kept is left in order: a fast shutdown.
+            let _ = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status();
+        }
         let _ = self.child.wait();
     }
 }
