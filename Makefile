@@ -4,8 +4,11 @@ CARGO ?= cargo
 # cargo-nextest is used where it is installed, and not needed.
 NEXTEST := $(shell command -v cargo-nextest 2>/dev/null)
 
+# The fault suites want the program with its feature, and nothing beside them.
+FAULTS := $(CARGO) test --locked --no-fail-fast
+
 .DEFAULT_GOAL := help
-.PHONY: help tools test walk kills check bench bless demo
+.PHONY: help tools test faults walk kills check bench bless demo
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,6 +24,12 @@ else
 	$(CARGO) test --locked --lib --bins --tests --no-fail-fast
 endif
 	$(CARGO) test --locked --doc
+	$(FAULTS) --features faults --test pairs --test faults -- --test-threads=1
+
+faults: tools ## try the promise under every fault for long, and write docs/faults.md (about 20 minutes)
+	TEST_FAULTS=long $(FAULTS) --release --features faults --test pairs -- --test-threads=1
+	TEST_FAULTS=long TEST_REPORT="$(CURDIR)/docs/faults.md" \
+		$(FAULTS) --release --features faults --test faults -- --test-threads=1
 
 kills: tools ## shoot the service and billing five hundred times during sagas and deliveries
 	$(CARGO) build --locked --example billing

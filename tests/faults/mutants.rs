@@ -245,7 +245,7 @@ fn m08_two_views() {
 fn m09_standby_poll() {
     let stage = Stage::new(Plan { redis: false, ..Plan::default() });
     let link = Proxy::to(stage.world.database.lock().address());
-    let standby = Postgres::standby_of(link.port(), "standby", &[]);
+    let standby = Postgres::standby_of(link.port(), "standby");
     caught("standby_poll", stage, &|stage, load| {
         stage.faults("", "");
         link.heal();

@@ -175,7 +175,7 @@ impl Drop for Postgres {
     }
 }
 
-/// Servers that follow others, and what becomes of them.
+/// Servers that follow others, and that are killed.
 impl Postgres {
     /// Where it listens.
     pub fn address(&self) -> std::net::SocketAddr {
@@ -183,41 +183,31 @@ impl Postgres {
     }
 
     /// A copy of the server behind `port` of this machine that follows it, under this name.
-    pub fn standby_of(port: u16, name: &str, settings: &[&str]) -> Self {
+    pub fn standby_of(port: u16, name: &str) -> Self {
         let folder = tempfile::Builder::new().prefix("mandate-standby").tempdir().unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
-        let data = folder.path().join("data");
         let made = program("pg_basebackup")
             .args(["--checkpoint=fast", "--wal-method=stream", "--no-sync", "-R", "-D"])
-            .arg(&data)
+            .arg(folder.path().join("data"))
             .args(["-d", &format!("host=127.0.0.1 port={port} user=mandate application_name={name}")])
             .current_dir("/")
             .output()
             .unwrap();
         assert!(made.status.success(), "pg_basebackup: {}", String::from_utf8_lossy(&made.stderr));
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let child = run(&data, port, settings);
-        let mut server = Self { folder, port, child };
-        server.wait();
-        server
+        Self::start_in(folder.path().to_owned(), Some(folder), &["fsync=off"])
     }
 
-    /// Changes a setting while it runs.
-    pub fn set(&self, name: &str, value: &str) {
-        assert!(self.ask(&format!("ALTER SYSTEM SET {name} = '{value}'")).is_some());
-        assert_eq!(self.ask("SELECT pg_reload_conf()").as_deref(), Some("t"));
-    }
-
-    /// Makes a standby a primary.
-    pub fn promote(&self) {
-        assert_eq!(self.ask("SELECT pg_promote()").as_deref(), Some("t"));
-    }
-
-    /// Every process of the server.
+    /// The server's processes: the first one, and those that it has started.
     fn processes(&self) -> Vec<String> {
-        let own = self.child.id().to_string();
-        let children = fs::read_to_string(format!("/proc/{own}/task/{own}/children")).unwrap_or_default();
-        children.split_whitespace().map(str::to_owned).chain([own]).collect()
+        let own = self.child.id();
+        let started_by_it = |folder: PathBuf| {
+            let stat = fs::read_to_string(folder.join("stat")).ok()?;
+            // The name in parentheses may hold anything; state and parent follow it.
+            let parent: u32 = stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()?;
+            (parent == own).then(|| folder.file_name()?.to_str().map(str::to_owned)).flatten()
+        };
+        let others = fs::read_dir("/proc").unwrap().filter_map(|entry| started_by_it(entry.ok()?.path()));
+        others.chain([own.to_string()]).collect()
     }
 
     /// Sends a signal to every process of the server.
