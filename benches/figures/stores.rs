@@ -88,7 +88,7 @@ pub fn postgres(settings: &[&str], policies: &Arc<SitePolicies>) -> Postgres {
         let unfinished = made.with_extension("unfinished");
         let _ = fs::remove_dir_all(&unfinished);
         fs::create_dir(&unfinished).unwrap();
-        let settings = ["fsync=off", "shared_buffers=256MB", "max_wal_size=8GB", "maintenance_work_mem=256MB"];
+        let settings = ["fsync=off", "shared_buffers=256MB", "max_wal_size=1GB", "maintenance_work_mem=256MB"];
         let server = Postgres::start_in(unfinished.clone(), None, &settings);
         for sites in [FEW, MANY] {
             let from = kept(sites, policies);
