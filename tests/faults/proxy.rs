@@ -32,8 +32,6 @@ pub enum Way {
     Drip(Duration),
     /// The next ones pass, all after them wait.
     OneThenHold,
-    /// When `COMMIT` has passed, the connection ends before its answer.
-    CutAfterCommit,
     /// When so many bytes have passed, the connection ends.
     CutAfter(u64),
 }
@@ -214,7 +212,6 @@ impl State {
                     *ways = Way::Hold;
                 }
             }
-            Way::CutAfterCommit => goes_on = !bytes.windows(6).any(|window| window == b"COMMIT"),
             Way::CutAfter(most) => goes_on = carried < most,
             Way::Pass | Way::Hold => {}
         }
