@@ -8,10 +8,10 @@ NEXTEST := $(shell command -v cargo-nextest 2>/dev/null)
 FAULTS := $(CARGO) test --locked --no-fail-fast
 
 .DEFAULT_GOAL := help
-.PHONY: help tools test faults walk kills check bench bless demo
+.PHONY: help tools test faults faults-short walk kills check bench bless demo
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 tools: ## install what building and testing need (Debian; nothing where it is present)
 	@.ci/tools
@@ -24,6 +24,8 @@ else
 	$(CARGO) test --locked --lib --bins --tests --no-fail-fast
 endif
 	$(CARGO) test --locked --doc
+
+faults-short: tools ## try the promise under every fault, once each (about ten minutes)
 	$(FAULTS) --features faults --test pairs --test faults -- --test-threads=1
 
 faults: tools ## try the promise under every fault for long, and write docs/faults.md (about 20 minutes)
