@@ -124,8 +124,9 @@ impl Lanes {
     /// Goes on where a sink stands.
     pub fn resume(sink: &str, standing: Standing, bounds: Bounds) -> Self {
         let lanes = standing.lanes.into_iter().map(|row| {
-            // A row may be ahead of the cursor: what is read again before it is known to be settled.
-            let last = standing.cursor.max(row.seq);
+            // A row may be ahead of the cursor. What is between them is read again, and only then is it known what there
+            // is at `seq`: there may be no event yet, and the one that comes may be this lane's.
+            let last = standing.cursor;
             let lane = Lane { seq: row.seq, last, attempts: row.attempts, due: row.due, busy: false, kept: true };
             (Key::Lane(row.key), lane)
         });

@@ -266,6 +266,20 @@ fn one_slow_lane_neither_fills_the_memory_nor_stops_the_others() {
     assert_eq!((note.cursor, note.lanes.len(), note.lanes[0].seq), (1_000, 1, 2));
 }
 
+/// A row that is ahead of the log once was looked up as an empty place and passed; the event that came there was lost.
+#[test]
+fn a_row_ahead_of_the_log_does_not_pass_over_what_comes_next() {
+    let now = Timestamp::from_seconds(1);
+    let slow: SiteId = "slow".parse().unwrap();
+    let row = LaneRow { key: Some(slow.clone()), seq: 3, attempts: 0, due: now };
+    let mut lanes = Lanes::resume("a", Standing { cursor: 1, lanes: vec![row] }, BOUNDS);
+    assert_eq!(lanes.next(now), None, "nothing is known to be at 3");
+    lanes.read(2, Some(&slow), now);
+    assert_eq!(lanes.next(now), None, "2 was delivered before the row said 3");
+    lanes.read(3, Some(&slow), now);
+    assert_eq!(lanes.next(now).map(|turn| (turn.from, turn.to)), Some((3, 3)));
+}
+
 #[test]
 fn lanes_in_trouble_leave_room_for_the_others() {
     let mut lanes = Lanes::resume("a", Standing::default(), Bounds { lanes: 99, in_flight: 4, ahead: 99, ..BOUNDS });
