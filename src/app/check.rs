@@ -5,7 +5,7 @@ use std::sync::Arc;
 use smol_str::SmolStr;
 
 use super::{
-    App, Failure, Kind, cluster,
+    App, Failure, Kind,
     meter::{Source, Stopwatch},
 };
 use crate::{
@@ -121,11 +121,13 @@ impl App {
                         Fill::Ahead => self.refreshed(now).await?,
                     }
                 }
-                Look::NoLease if asked_for_lease => return Err(cluster::stale()),
-                Look::NoLease => {
-                    asked_for_lease = true;
-                    self.refreshed(now).await?;
-                }
+                Look::NoLease => match &self.cluster {
+                    Some(cluster) if asked_for_lease => return Err(cluster.stale()),
+                    Some(_) | None => {
+                        asked_for_lease = true;
+                        self.refreshed(now).await?;
+                    }
+                },
             }
         }
         Err(Failure::new(Kind::Unavailable, "overloaded", "The site is changing too fast to be read. Try again."))

@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use smol_str::SmolStr;
 
-use super::{App, Failure, Kind, Rules, preview, rules, texts, timers};
+use super::{App, Failure, Kind, Rules, policies, preview, rules, texts, timers};
 use crate::{
     assignment::{Asked, Directory, STATE_REASONS, SitePolicies, SiteRow, Standing},
     clock,
@@ -238,6 +238,7 @@ impl Attempt {
 
     /// Lets time do first what it has done since the last commit.
     pub(super) fn meet<'a>(&self, loaded: &'a Loaded, now: Timestamp) -> Result<Met<'a>, Failure> {
+        policies::decided_by(&loaded.head, &self.policies)?;
         let stored = loaded
             .sites
             .first()

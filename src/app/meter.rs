@@ -225,6 +225,11 @@ impl Meter {
         });
     }
 
+    /// A poll's answer was not taken, because it names policies that cannot be used here.
+    pub(super) fn policies_unusable(&self) {
+        self.poll_failures.add("policies_unusable");
+    }
+
     /// This replica stops answering, because the history went back.
     pub(super) fn regressed(&self) {
         self.regressions.add();

@@ -15,6 +15,7 @@ mod failure;
 mod feed;
 pub mod import;
 mod meter;
+pub mod policies;
 mod preview;
 mod read;
 mod registry;
@@ -251,6 +252,7 @@ impl App {
         });
         let store = opening.await.map_err(|error| StoreError::Unavailable(error.to_string()))??;
         let (store, clock) = (Arc::new(store), Arc::new(DatabaseClock::default()));
+        begin_with(&store, &parts.view.policies(), role).await?;
         let setup = cluster::Setup {
             url: url.secret().to_owned(),
             address,
@@ -313,6 +315,32 @@ impl App {
     fn step_up_s(&self) -> i64 {
         i64::try_from(self.rules.timers.step_up.as_secs()).unwrap_or(i64::MAX)
     }
+}
+
+/// Sees to it that there are policies in force: a process that writes begins with its own where there are none.
+async fn begin_with(store: &SqlStore, own: &SitePolicies, role: Role) -> Result<(), StoreError> {
+    let in_force = if role.writes() {
+        Some(policies::activate(store, own, policies::Replacing::Nothing).await?.now)
+    } else {
+        store.head().await?.policy
+    };
+    let Some(in_force) = in_force else {
+        return Err(StoreError::Unavailable(
+            "no policies are in force, and `role = pdp` may not activate any: start a process that writes first, or run \
+             `mandate policy activate`"
+                .into(),
+        ));
+    };
+    let own = own.bundle().sha256();
+    if role.writes() && *own != in_force {
+        tracing::warn!(
+            %own,
+            %in_force,
+            "other policies are in force than this process was started with: it answers by those in force. To put its own \
+             in force, run `mandate policy activate`"
+        );
+    }
+    Ok(())
 }
 
 impl std::fmt::Debug for App {

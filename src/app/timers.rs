@@ -6,7 +6,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{App, Failure, command};
+use super::{App, Failure, command, policies};
 use crate::{
     assignment::{Directory, SitePolicies},
     clock,
@@ -74,22 +74,25 @@ impl App {
     /// that it happens once however many try.
     async fn commit_due_on(&self, site: &SiteId) -> Result<bool, Failure> {
         let wanted = Wanted { sites: vec![site.clone()], ..Wanted::default() };
-        let (policies, timers) = (self.view.policies(), self.rules.timers.clone());
+        let (in_view, timers) = (self.view.policies(), self.rules.timers.clone());
         let unused = clock::new_handover_id();
         let (clock, books) = (Arc::clone(&self.clock), self.books());
         let decide = Box::new(move |loaded: &Loaded| {
+            if let Err(failure) = policies::decided_by(&loaded.head, &in_view) {
+                return Verdict::Leave(Err(failure));
+            }
             let now = clock.now().max(loaded.head.at);
-            let Some(site) = loaded.sites.first().and_then(Option::as_ref) else { return Verdict::Leave(false) };
+            let Some(site) = loaded.sites.first().and_then(Option::as_ref) else { return Verdict::Leave(Ok(false)) };
             let revision = loaded.head.revision.next();
-            match settle(site, &loaded.directory, &policies, &timers, (&unused, revision), now) {
+            match settle(site, &loaded.directory, &in_view, &timers, (&unused, revision), now) {
                 Some(settled) => {
                     let changes = command::changes(settled, None, None, now);
-                    Verdict::Commit(Box::new(books.settled(loaded, changes)), true)
+                    Verdict::Commit(Box::new(books.settled(loaded, changes)), Ok(true))
                 }
-                None => Verdict::Leave(false),
+                None => Verdict::Leave(Ok(false)),
             }
         });
-        Ok(self.store.change(wanted, decide).await?)
+        self.store.change(wanted, decide).await?
     }
 }
 

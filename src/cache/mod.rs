@@ -6,9 +6,9 @@
 //! - Nobody (SQLite): a commit publishes every row it touched, the agencies, and the new revision in one step, after
 //!   COMMIT and before anybody is told ([`View::publish`] is the store's observer). A check that is received after an
 //!   acknowledgement sees what was acknowledged, by program order alone.
-//! - Other replicas (PostgreSQL): a poll drops what has changed and publishes the revision with its lease in one step
-//!   ([`View::follow`]). Who pins gets the lease that belongs to the rows, and has to see whether it holds
-//!   ([`crate::lease`]).
+//! - Other replicas (PostgreSQL): a poll drops what has changed and publishes the revision with its lease, and with other
+//!   policies where some came into force, in one step ([`View::follow`]). Who pins gets the lease that belongs to the
+//!   rows, and has to see whether it holds ([`crate::lease`]).
 //!
 //! Invariant: every row here is what the system of record held at the view's revision. So sites are filled on first use,
 //! the unknown ones too, and what was read enters only if no change lies between its snapshot and the view; otherwise the
@@ -203,11 +203,14 @@ impl View {
     /// Adds what was read from the store about a site, if it still is so at the view's revision. `now` was read after that:
     /// an earlier reading is from before the lease that a poll has brought meanwhile, and holds under none.
     pub fn fill(&self, site: &SiteId, read: &At<Option<Site>>, now: Boot) -> Fill {
-        let row = read.value.as_ref().map(|found| SiteRow::of(found, &self.policies()));
+        let policies = self.policies();
+        let row = read.value.as_ref().map(|found| SiteRow::of(found, &policies));
         let key = Packed::of(site.as_str());
         let (shard, most) = (self.shard(&key), self.per_shard());
         let mut inner = self.inner.write();
-        let verdict = inner.admits(site, read, now);
+        // A row names roles by their places in the policies that it was made with.
+        let still = Arc::ptr_eq(&policies, &inner.policies);
+        let verdict = if still { inner.admits(site, read, now) } else { Fill::Again };
         match row {
             Some(row) if verdict == Fill::Done => inner.put(shard, row, most),
             None if verdict == Fill::Done => inner.miss(shard, &key, most),
@@ -216,8 +219,14 @@ impl View {
         verdict
     }
     /// Moves on to what a poll has found: forgets what has changed, takes the agencies and staff of that revision where
-    /// some of them have, and shows revision and lease, in one step.
-    pub fn follow(&self, step: &lease::Step, directory: Option<Directory>, at: Timestamp) {
+    /// some of them have, and the policies where others are in force, and shows revision and lease, in one step.
+    pub fn follow(
+        &self,
+        step: &lease::Step,
+        directory: Option<Directory>,
+        policies: Option<Arc<SitePolicies>>,
+        at: Timestamp,
+    ) {
         let Some(view) = step.view() else { return };
         let mut inner = self.inner.write();
         match step {
@@ -232,6 +241,10 @@ impl View {
         }
         if let Some(directory) = directory {
             inner.directory = directory;
+        }
+        if let Some(policies) = policies {
+            inner.clear();
+            inner.policies = policies;
         }
         inner.moved(view.epoch().id.clone(), view.revision(), view.chain().as_str(), at);
         inner.lease = Some(Arc::clone(view));

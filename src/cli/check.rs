@@ -24,7 +24,7 @@ use super::{
     settings::Places,
 };
 use crate::{
-    app::import::Record,
+    app::{import::Record, policies},
     assignment::{Asked, Circumstances, Directory, Facts, Flags, Outcome, SitePolicies, SiteRow, Standing},
     clock::{Clock as _, SystemClock},
     config::Config,
@@ -130,14 +130,14 @@ impl Check {
     }
 
     fn offline(&self, config: &Config) -> Result<Answer, Stop> {
-        let policies = PolicyFiles::of(config)?.load()?;
-        let (directory, site, floor) = match &self.data {
+        let (directory, site, floor, in_force) = match &self.data {
             Some(file) => {
                 let (directory, site) = from_file(file, &self.site)?;
-                (directory, site, Timestamp::default())
+                (directory, site, Timestamp::default(), None)
             }
             None => from_database(config, &self.site)?,
         };
+        let policies = in_force.map_or_else(|| PolicyFiles::of(config)?.load(), Ok)?;
         let now = self.now.unwrap_or_else(|| SystemClock.now().max(floor));
         let outcome = self.decide(config, &policies, &directory, site.as_ref(), now)?;
         Ok(Answer::of(&outcome, &policies))
@@ -206,7 +206,10 @@ fn from_file(file: &Path, wanted: &SiteId) -> Result<(Directory, Option<Site>), 
     Ok((directory, site))
 }
 
-fn from_database(config: &Config, wanted: &SiteId) -> Result<(Directory, Option<Site>, Timestamp), Stop> {
+/// What the database holds of a site, when it was changed last, and the policies that it says are in force.
+type Stored = (Directory, Option<Site>, Timestamp, Option<Arc<SitePolicies>>);
+
+fn from_database(config: &Config, wanted: &SiteId) -> Result<Stored, Stop> {
     let store = database::open_read_only(&config.database_url).map_err(|error| {
         Stop::failed(format!("{error}\nname a file of data with --data, a server with --server, or a --database-url"))
     })?;
@@ -214,7 +217,7 @@ fn from_database(config: &Config, wanted: &SiteId) -> Result<(Directory, Option<
         let head = store.head().await?;
         let directory = store.directory().await?.value;
         let site = store.site(wanted).await?.value;
-        Ok((directory, site, head.at))
+        Ok((directory, site, head.at, policies::in_force(&store).await?))
     })?
 }
 

@@ -17,7 +17,10 @@ use super::{
     settings::Places,
 };
 use crate::{
-    app::import::{ImportError, Imported, Line, LineError, import_batch},
+    app::{
+        import::{ImportError, Imported, Line, LineError, import_batch},
+        policies,
+    },
     assignment::SitePolicies,
     clock::{Clock as _, SystemClock},
     config::Database,
@@ -56,8 +59,9 @@ impl Import {
     pub fn run(self) -> Result<Exit, Stop> {
         let config = self.places.load()?;
         let mut lines = Lines::open(&self.file)?;
-        let policies = PolicyFiles::of(&config)?.load()?;
         let store = open(&config.database_url)?;
+        let in_force = block_on(policies::in_force(&store))??;
+        let policies = in_force.map_or_else(|| PolicyFiles::of(&config)?.load(), Ok)?;
         let imported = block_on(import(&store, &policies, &mut lines))??;
         writeln!(
             std::io::stdout(),

@@ -4,6 +4,7 @@
 //! to stderr, so that a pipe carries answers only. How a command ends is [`Exit`]; which settings there are, in
 //! `settings`. No command decides anything by itself: `check` asks the same code as the server.
 
+mod activate;
 mod audit;
 mod bundled;
 mod canary;

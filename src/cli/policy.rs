@@ -1,7 +1,7 @@
 //! `mandate policy`: the policy author's workbench on the command line.
 //!
-//! Reads the files and prints; what is checked and how is `authoring`'s. Nothing here opens a database: policies are
-//! judged by their fixtures, so that an author needs a folder and this program.
+//! Reads the files and prints; what is checked and how is `authoring`'s. Nothing here but `activate` opens a database:
+//! policies are judged by their fixtures, so that an author needs a folder and this program.
 
 use std::{
     fs,
@@ -13,6 +13,7 @@ use std::{
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::{
+    activate::Activate,
     exit::{Exit, Stop},
     policies::PolicyFiles,
     settings::Places,
@@ -38,6 +39,7 @@ pub enum Policy {
     Test(Test),
     Matrix(Table),
     Decisions(Decisions),
+    Activate(Activate),
 }
 
 /// Checks schema, policies, fixtures, tests and the rule index; says everything that is wrong, with file and line.
@@ -118,6 +120,7 @@ impl Policy {
             Self::Test(command) => command.run(),
             Self::Matrix(command) => command.run(),
             Self::Decisions(command) => command.run(),
+            Self::Activate(command) => command.run(),
         }
     }
 }

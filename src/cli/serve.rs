@@ -48,8 +48,9 @@ impl Serve {
             if config.billing.leaves_this_machine() {
                 tracing::warn!("`billing.url` names another machine: the key for it travels there in plain text");
             }
-            let fingerprint = policies.bundle().fingerprint().clone();
-            let service = Service::open(config, policies, Arc::new(SystemClock)).await?;
+            let service = Service::open(config, Arc::clone(&policies), Arc::new(SystemClock)).await?;
+            let in_force = service.app().view().policies();
+            let own = in_force.bundle().sha256() == policies.bundle().sha256();
             match auth {
                 Auth::None => tracing::warn!(
                     "no authentication: whoever reaches the listener on this machine may ask about everybody and \
@@ -61,8 +62,8 @@ impl Serve {
                 control = %service.control_address(),
                 admin = %service.admin_address(),
                 %database,
-                policies = %files.origin,
-                %fingerprint,
+                policies = if own { files.origin.as_str() } else { "the database" },
+                fingerprint = %in_force.bundle().fingerprint(),
                 "serving"
             );
             service.run(stop).await;

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use smol_str::SmolStr;
 
 use super::{
-    Action, ActionIx, Bucket, Domain, Problem, Problems, Role, RoleIx, Source, error::line_of, index, rules,
+    Action, ActionIx, Bucket, Domain, Problem, Problems, Role, RoleIx, Source, Sources, error::line_of, index, rules,
     schema::Vocabulary,
 };
 use crate::digest;
@@ -57,7 +57,9 @@ pub struct Bundle {
     policies: Vec<PolicyMeta>,
     by_id: HashMap<PolicyId, usize>,
     buckets: Vec<Bucket>,
+    sha256: SmolStr,
     fingerprint: SmolStr,
+    sources: Sources,
 }
 
 impl Bundle {
@@ -98,11 +100,23 @@ impl Bundle {
         }
         let buckets = index::build(&found, &vocabulary)
             .map_err(|reason| Problems(vec![Problem::of_file(&schema.path, reason)]))?;
-        let fingerprint = fingerprint(schema, policies);
-        Ok(Self { vocabulary, all, policies: metas, by_id, buckets, fingerprint })
+        let sha256 = sha256(schema, policies);
+        let fingerprint = smol_str::format_smolstr!("sha256:{}", sha256.get(..16).unwrap_or(&sha256));
+        let sources = Sources { schema: schema.clone(), policies: policies.to_vec() };
+        Ok(Self { vocabulary, all, policies: metas, by_id, buckets, sha256, fingerprint, sources })
     }
 
-    /// SHA-256 over the schema and every policy file with its path, as `sha256:` and the first 16 hexadecimal digits.
+    /// SHA-256 over the schema and every policy file with its path, in lower-case hex.
+    #[must_use]
+    pub fn sha256(&self) -> &SmolStr {
+        &self.sha256
+    }
+    /// What it was built from.
+    #[must_use]
+    pub const fn sources(&self) -> &Sources {
+        &self.sources
+    }
+    /// `sha256:` and the first 16 digits of [`Bundle::sha256`], for people.
     #[must_use]
     pub fn fingerprint(&self) -> &SmolStr {
         &self.fingerprint
@@ -204,7 +218,7 @@ fn validate(all: &PolicySet, schema: &Schema, metas: &[PolicyMeta], files: &[Sou
         .collect()
 }
 
-fn fingerprint(schema: &Source, policies: &[Source]) -> SmolStr {
+fn sha256(schema: &Source, policies: &[Source]) -> SmolStr {
     let files: BTreeMap<&str, &str> =
         policies.iter().chain([schema]).map(|file| (file.path.as_str(), file.text.as_str())).collect();
     let mut hash = Sha256::new();
@@ -215,8 +229,7 @@ fn fingerprint(schema: &Source, policies: &[Source]) -> SmolStr {
             hash.update(part.as_bytes());
         }
     }
-    let whole = digest::hex(&hash.finalize());
-    smol_str::format_smolstr!("sha256:{}", whole.get(..16).unwrap_or(&whole))
+    digest::hex(&hash.finalize()).into()
 }
 
 /// Reads one policy's scope.

@@ -8,6 +8,8 @@
 //! It knows a policy domain only as values: [`Domain`] names the schema's namespace and its role type. Nothing in here
 //! knows what a site is.
 
+use serde::{Deserialize, Serialize};
+
 mod bundle;
 mod error;
 mod index;
@@ -21,12 +23,21 @@ pub(crate) use index::Rule;
 pub use schema::{Action, ActionIx, Role, RoleIx};
 
 /// One file of a bundle.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
     /// Path relative to the policy or schema folder, with forward slashes: `policies/seats/owner.cedar`.
     pub path: String,
     /// The file's text.
     pub text: String,
+}
+
+/// What a bundle is built from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sources {
+    /// The schema.
+    pub schema: Source,
+    /// The policies, in any order.
+    pub policies: Vec<Source>,
 }
 
 /// What a bundle must know of its policy domain, as values.

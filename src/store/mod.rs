@@ -31,6 +31,7 @@ use crate::{
     handover::Handover,
     ids::{Account, AgencyId, HandoverId, Principal, SiteId, StaffId, UserId},
     lease::{Epoch, Registered},
+    policy::Sources,
     revision::Revision,
     site::Site,
     time::Timestamp,
@@ -47,6 +48,20 @@ pub struct Head {
     pub chain: String,
     /// When the last commit was made: `now` never goes back behind it.
     pub at: Timestamp,
+    /// The policies in force, by the SHA-256 of their files in lower-case hex; none where each process serves its own.
+    pub policy: Option<String>,
+}
+
+/// The key under which the change log tells that other policies are in force.
+pub const POLICY_KEY: &str = "policy";
+
+/// Policies as files, under the hash of their names and texts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicyBundle {
+    /// SHA-256, lower-case hex.
+    pub sha256: String,
+    /// What it is the hash of.
+    pub sources: Sources,
 }
 
 /// What a change needs to read before it decides.
@@ -164,6 +179,8 @@ pub struct Changes {
     pub events: Vec<NewEvent>,
     /// The reply to keep under the wanted key, with the request's fingerprint. The body's `revision` is the new one.
     pub reply: Option<(String, Value)>,
+    /// The policies that are in force from here on.
+    pub policies: Option<PolicyBundle>,
     /// Billing sagas as they will be. One that this commit confirms carries its revision.
     pub sagas: Vec<Saga>,
     /// When it happened. Not before `head.at`.
@@ -232,7 +249,7 @@ pub struct Change {
     /// The site concerned; none when it is an agency or staff (see `key`).
     #[schema(value_type = Option<String>)]
     pub site: Option<SiteId>,
-    /// What changed: `site:bakery`, `agency:studio-north`, `staff:sam`.
+    /// What changed: `site:bakery`, `agency:studio-north`, `staff:sam`, `policy`.
     pub key: String,
     /// For example `SeatsChanged`.
     #[serde(rename = "type")]
@@ -382,6 +399,8 @@ pub trait Store: Send + Sync + 'static {
         now: Timestamp,
         limit: usize,
     ) -> impl Future<Output = Result<(Vec<SiteId>, Option<Timestamp>), StoreError>> + Send;
+    /// The policy files that are kept under this hash of theirs. Whether they still have it is for the caller to see.
+    fn policies(&self, sha256: &str) -> impl Future<Output = Result<Option<Sources>, StoreError>> + Send;
     /// Billing sagas in the order of their ids, after one, of one state or of all.
     fn sagas(
         &self,

@@ -32,6 +32,7 @@ mod http;
 mod kill;
 mod matrix;
 mod metrics;
+mod policies;
 mod principals;
 mod process_roles;
 mod program;

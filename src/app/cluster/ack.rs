@@ -1,15 +1,20 @@
 //! When may the writer say that its change is effective? It reads the registry until nobody answers from before.
 
-use std::{sync::Weak, time::Duration};
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use parking_lot::Mutex;
 
 use super::{Cluster, LONGEST_LEASE};
 use crate::{
-    app::{Failure, Kind},
+    app::{Failure, Kind, chains::Chains},
     clock::{BootClock as _, SystemBootClock},
     fault::{self, Mutant, Point},
-    lease::{Ack, Acks, Boot, Epoch, Margin, Verdict},
+    lease::{Ack, Acks, Boot, Epoch, Margin, Verdict, Watch},
     revision::Revision,
-    store::{At, Durability, Registry, StoreError},
+    store::{At, Durability, Registry, StoreError, sql::SqlStore},
 };
 
 /// How long a writer waits before it reads the registry again: at first, and at most.
@@ -40,7 +45,21 @@ pub enum Effective {
     },
 }
 
-impl Cluster {
+/// What a writer reads while it waits. It need not be a replica itself.
+pub(in crate::app) struct Waiting {
+    store: Arc<SqlStore>,
+    watch: Mutex<Watch>,
+    /// What the history was at the commits of this process.
+    chains: Arc<Chains>,
+    require_replicated: bool,
+}
+
+impl Waiting {
+    /// Nothing is known of the registry yet.
+    pub fn new(store: Arc<SqlStore>, chains: Arc<Chains>, require_replicated: bool) -> Self {
+        Self { store, watch: Mutex::default(), chains, require_replicated }
+    }
+
     /// Waits until a committed revision is effective, at most for `patience`.
     ///
     /// # Errors
@@ -48,7 +67,6 @@ impl Cluster {
     pub async fn effective(&self, revision: Revision, patience: Option<Duration>) -> Result<Effective, Failure> {
         let committed = SystemBootClock.boottime();
         let mut pause = ASK_AGAIN.0;
-        self.hint();
         loop {
             fault::point(Point::WhileWaiting);
             let verdict = self.judge(revision, committed).await?;
@@ -140,22 +158,25 @@ impl Cluster {
     }
 
     /// Deletes the rows of replicas that are dead for certain, so that the registry does not grow with every crash.
+    async fn forget_dead(&self) {
+        let asked = SystemBootClock.boottime();
+        let Ok(read) = self.store.registry(Revision(0)).await else { return };
+        let Registry { rows, ttl_max, .. } = read.value;
+        let registry = self.watch.lock().observe(asked, rows);
+        for row in registry.rows.iter().filter(|row| row.is_dead(ttl_max)) {
+            let forgotten = self.store.forget(row.replica.clone(), row.renewed).await;
+            tracing::info!(replica = row.replica.as_str(), ?forgotten, "a replica that is gone leaves the registry");
+        }
+    }
+}
+
+impl Cluster {
+    /// Keeps the registry clean, while there is this replica.
     pub async fn sweep(cluster: Weak<Self>) {
         loop {
             tokio::time::sleep(SWEEP).await;
             let Some(this) = cluster.upgrade() else { return };
-            let asked = SystemBootClock.boottime();
-            let Ok(read) = this.store.registry(Revision(0)).await else { continue };
-            let Registry { rows, ttl_max, .. } = read.value;
-            let registry = this.watch.lock().observe(asked, rows);
-            for row in registry.rows.iter().filter(|row| row.is_dead(ttl_max)) {
-                let forgotten = this.store.forget(row.replica.clone(), row.renewed).await;
-                tracing::info!(
-                    replica = row.replica.as_str(),
-                    ?forgotten,
-                    "a replica that is gone leaves the registry"
-                );
-            }
+            this.waiting.forget_dead().await;
         }
     }
 }

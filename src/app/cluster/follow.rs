@@ -16,7 +16,8 @@ use tokio::{
 };
 
 use crate::{
-    app::{Meter, Waker, chains::Chains},
+    app::{Meter, Waker, chains::Chains, policies},
+    assignment::SitePolicies,
     cache::View,
     clock::{BootClock as _, Clock as _, DatabaseClock, SystemBootClock, SystemClock},
     fault::{self, Mutant, Point},
@@ -54,6 +55,8 @@ pub(super) struct Following {
     pub meter: Arc<Meter>,
     /// Raised when nothing may be answered until an operator has looked.
     pub quarantined: Arc<AtomicBool>,
+    /// Raised while the policies in force cannot be used.
+    pub unusable: Arc<AtomicBool>,
     /// Said once for each time that it begins.
     pub troubled: bool,
     /// Both clocks, as they were read last.
@@ -135,8 +138,38 @@ impl Following {
         self.take(sent, polled)
     }
 
+    /// The policies that an answer names, built and checked, where they are not those that are shown already. Where that
+    /// cannot be done the answer is not taken: no lease may be extended past policies that nobody here can apply.
+    fn policies(&self, named: Option<&str>) -> Result<Option<Arc<SitePolicies>>, StoreError> {
+        let found = self.find_policies(named);
+        match &found {
+            Ok(_) => self.unusable.store(false, Ordering::Release),
+            Err(Unfound::Unread(error)) => self.meter.poll_failed(error),
+            Err(Unfound::Unusable(_)) => {
+                self.unusable.store(true, Ordering::Release);
+                self.meter.policies_unusable();
+            }
+        }
+        found.map_err(|unfound| match unfound {
+            Unfound::Unread(error) => error,
+            Unfound::Unusable(why) => StoreError::Unavailable(format!(
+                "the policies in force ({}) cannot be used: {why}",
+                named.unwrap_or("-")
+            )),
+        })
+    }
+
+    fn find_policies(&self, named: Option<&str>) -> Result<Option<Arc<SitePolicies>>, Unfound> {
+        let Some(named) = named else { return Err(Unfound::Unusable("there are none".into())) };
+        if self.view.policies().bundle().sha256() == named {
+            return Ok(None);
+        }
+        let read = self.runtime.block_on(self.store.policies(named)).map_err(Unfound::Unread)?;
+        policies::build(named, read).map(Some).map_err(Unfound::Unusable)
+    }
+
     fn take(&mut self, sent: Boot, polled: Polled) -> Result<Duration, StoreError> {
-        let Polled { answer, clock, committed } = polled;
+        let Polled { answer, clock, committed, policy } = polled;
         let (revision, ttl) = (answer.revision, answer.ttl);
         let (epoch, chain) = (answer.epoch.id.clone(), answer.chain.clone());
         let followed = self.follower.view().filter(|view| *view.epoch() == answer.epoch).map(|view| view.revision());
@@ -156,6 +189,7 @@ impl Following {
         } else {
             None
         };
+        let policies = self.policies(policy.as_deref())?;
         if fault::mutant(Mutant::AckOnReceipt) {
             drop(self.replica.poll(&answer.epoch, revision));
         }
@@ -165,7 +199,7 @@ impl Following {
             Ok(step) => {
                 self.clock.read(sent, clock);
                 self.chains.note(&epoch, revision, chain.as_str());
-                self.view.follow(&step, directory, committed);
+                self.view.follow(&step, directory, policies, committed);
                 if fault::mutant(Mutant::TimerLease) {
                     fault::timer_begins(ttl);
                 }
@@ -201,6 +235,14 @@ impl Following {
             }
         }
     }
+}
+
+/// Why the policies in force are not at hand.
+enum Unfound {
+    /// They could not be read, this time.
+    Unread(StoreError),
+    /// They are not there, not what their name says, or nothing that this version understands.
+    Unusable(String),
 }
 
 /// Waits, not for long, until no check is answered under `before` any more. Safety does not rest on it: those checks were

@@ -10,6 +10,7 @@ mod follow;
 mod reads;
 
 pub use ack::Effective;
+pub(super) use ack::Waiting;
 pub(super) use reads::{Heard, name_of};
 
 use std::{
@@ -35,7 +36,7 @@ use crate::{
     clock::{BootClock as _, DatabaseClock, SystemBootClock},
     config::{Reads, Role},
     ids::SiteId,
-    lease::{Boot, Follower, ReplicaId, Watch},
+    lease::{Boot, Follower, ReplicaId},
     revision::Revision,
     site::Site,
     store::{At, Durability, Registry, Store as _, StoreError, postgres::Replica, sql::SqlStore},
@@ -53,20 +54,20 @@ pub(super) struct Cluster {
     hint: Arc<Notify>,
     /// Counts what was published.
     pub(super) moved: watch::Receiver<u64>,
-    watch: Mutex<Watch>,
+    waiting: Waiting,
     stop: Arc<AtomicBool>,
     thread: Mutex<Option<JoinHandle<()>>>,
     /// Copies that other replicas have read.
     shared: Option<Arc<SharedCache>>,
     loads: Flights<SiteId, Read>,
-    chains: Arc<Chains>,
     meter: Arc<Meter>,
     reads: Reads,
-    require_replicated: bool,
     /// Whether this process is the one that tells the world outside what happened.
     turn: watch::Receiver<bool>,
     /// Whether the database has lost commits that were applied here.
     quarantined: Arc<AtomicBool>,
+    /// Whether the policies in force cannot be used here.
+    unusable: Arc<AtomicBool>,
     /// Deletes the rows of dead replicas.
     sweeping: Mutex<Option<AbortHandle>>,
 }
@@ -107,7 +108,8 @@ impl Cluster {
         let (turn, its_turn) = watch::channel(false);
         let (moved, seen) = watch::channel(0);
         let stop = Arc::new(AtomicBool::new(false));
-        let quarantined = Arc::new(AtomicBool::new(false));
+        let (quarantined, unusable) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let waiting = Waiting::new(Arc::clone(&store), Arc::clone(&chains), require_replicated);
         let mut following = Following {
             replica,
             follower: Follower::registered(Boot::default()),
@@ -118,9 +120,10 @@ impl Cluster {
             moved,
             stop: Arc::clone(&stop),
             runtime: Handle::current(),
-            chains: Arc::clone(&chains),
+            chains,
             meter: Arc::clone(&meter),
             quarantined: Arc::clone(&quarantined),
+            unusable: Arc::clone(&unusable),
             troubled: false,
             clocks: None,
             turn,
@@ -130,24 +133,23 @@ impl Cluster {
             .name("replica".into())
             .spawn(move || following.run())
             .map_err(|error| StoreError::Unavailable(format!("the replica's thread did not start: {error}")))?;
-        let (watch, thread, sweeping) = (Mutex::default(), Mutex::new(Some(thread)), Mutex::default());
+        let (thread, sweeping) = (Mutex::new(Some(thread)), Mutex::default());
         let loads = Flights::new(LOADS);
         let moved = seen;
         let cluster = Arc::new(Self {
             store,
             hint,
             moved,
-            watch,
+            waiting,
             stop,
             thread,
             shared,
             loads,
-            chains,
             meter,
             reads,
-            require_replicated,
             turn: its_turn,
             quarantined,
+            unusable,
             sweeping,
         });
         if role.writes() {
@@ -167,9 +169,20 @@ impl Cluster {
         self.store.registry(Revision(0)).await.ok().map(|read| read.value)
     }
 
-    /// Asks for a poll soon: this process has committed something.
-    pub fn hint(&self) {
+    /// Waits until a committed revision is effective, at most for `patience`.
+    ///
+    /// # Errors
+    /// As [`Waiting::effective`].
+    pub async fn effective(&self, revision: Revision, patience: Option<Duration>) -> Result<Effective, Failure> {
         self.hint.notify_one();
+        self.waiting.effective(revision, patience).await
+    }
+
+    /// Why there is no lease.
+    pub fn stale(&self) -> Failure {
+        let unusable = self.unusable.load(Ordering::Acquire);
+        let (code, detail) = if unusable { UNUSABLE } else { STALE };
+        Failure::new(Kind::Unavailable, code, detail)
     }
 
     /// Leaves the registry, after the last answer.
@@ -201,13 +214,16 @@ fn regressed() -> Failure {
     )
 }
 
-pub(super) fn stale() -> Failure {
-    Failure::new(
-        Kind::Unavailable,
-        "stale_lease",
-        "This replica has not heard from the database for too long to answer. Nothing was decided; treat it as no access.",
-    )
-}
+const STALE: (&str, &str) = (
+    "stale_lease",
+    "This replica has not heard from the database for too long to answer. Nothing was decided; treat it as no access.",
+);
+
+const UNUSABLE: (&str, &str) = (
+    "policies_unusable",
+    "This replica cannot use the policies that are in force, and answers nothing by older ones; its log says why. Nothing \
+     was decided; treat it as no access.",
+);
 
 impl App {
     /// Waits until what was committed up to `revision` is effective: no check that is received afterwards is answered from

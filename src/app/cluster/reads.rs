@@ -10,7 +10,7 @@ use std::{
 
 use tokio::sync::Notify;
 
-use super::{Cluster, regressed, stale};
+use super::{Cluster, regressed};
 use crate::{
     app::{Failure, meter::Source},
     cache::{Fill, View, shared::Lookup},
@@ -130,7 +130,7 @@ impl Cluster {
                 }
             }
         };
-        tokio::time::timeout(REFRESH, fresh).await.map_err(|_| stale())?;
+        tokio::time::timeout(REFRESH, fresh).await.map_err(|_| self.stale())?;
         if quarantined() { Err(regressed()) } else { Ok(()) }
     }
 }

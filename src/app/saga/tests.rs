@@ -43,7 +43,7 @@ fn managed() -> Site {
 }
 
 fn loaded(before: Site, saga: Option<Saga>) -> Loaded {
-    let head = Head { epoch: String::new(), revision: Revision(6), chain: String::new(), at: at(5) };
+    let head = Head { epoch: String::new(), revision: Revision(6), chain: String::new(), at: at(5), policy: None };
     let sites = vec![Some(before)];
     Loaded {
         head,

@@ -17,6 +17,7 @@ use crate::{
     assignment::Directory,
     handover::Handover,
     ids::{HandoverId, SiteId},
+    policy::Sources,
     revision::Revision,
     site::Site,
     store::{
@@ -34,6 +35,8 @@ enum Fault {
     AnswersBeforeObserving,
     /// The feed lacks one row of each page.
     DropsAChangeRow,
+    /// Other policies are in force, and their files are those from before.
+    KeepsTheFirstPolicies,
     /// The feed ends a page wherever the limit falls.
     SplitsARevision,
     /// Replies are not kept.
@@ -165,6 +168,14 @@ impl Store for Faulty {
         Ok(page)
     }
 
+    async fn policies(&self, sha256: &str) -> Result<Option<Sources>, StoreError> {
+        if self.is(Fault::KeepsTheFirstPolicies) {
+            let (sources, _) = super::cases::two_bundles();
+            return Ok(Some(sources.sources));
+        }
+        self.inner.policies(sha256).await
+    }
+
     async fn changes(&self, after: Revision, limit: usize) -> Result<Page<Change>, StoreError> {
         let mut page = self.inner.changes(after, limit).await?;
         if self.is(Fault::DropsAChangeRow) {
@@ -286,6 +297,7 @@ negative_controls! {
     time_going_back: LetsTimeGoBack is caught by "time_never_goes_back";
     a_deadline_missed: MissesTheDeadlineItself is caught by "deadlines_come_due";
     members_not_loaded: LoadsNoMembers is caught by "the_directory_is_everybody";
+    old_policies: KeepsTheFirstPolicies is caught by "policies_stay_in_force_until_others_are";
     a_lost_saga: LosesASaga is caught by "a_saga_is_confirmed_by_its_commit";
     sagas_out_of_order: ForgetsTheOrderOfSagas is caught by "sagas_come_due_in_the_order_of_a_sites_commits";
 }

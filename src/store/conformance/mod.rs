@@ -98,6 +98,7 @@ suite! {
     a_begun_change_outlives_its_caller,
     the_observer_is_told_before_the_caller,
     deadlines_come_due,
+    policies_stay_in_force_until_others_are,
     time_never_goes_back,
     the_directory_is_everybody,
     a_change_is_given_the_agencies_it_needs,

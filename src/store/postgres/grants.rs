@@ -1,7 +1,7 @@
 //! What may a process do that only decides? Read what decisions depend on, and keep its own row in the registry.
 
 /// The tables that decisions, the change feed and the poll read.
-const READ: [&str; 16] = [
+const READ: [&str; 17] = [
     "account",
     "agency",
     "agency_grant",
@@ -14,6 +14,7 @@ const READ: [&str; 16] = [
     "handover",
     "head",
     "lease",
+    "policy_bundle",
     "refinery_schema_history",
     "site",
     "staff",

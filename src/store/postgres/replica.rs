@@ -46,6 +46,8 @@ pub struct Polled {
     pub clock: Timestamp,
     /// When the last commit was made.
     pub committed: Timestamp,
+    /// The policies in force at the answer's revision, by the hash of their files.
+    pub policy: Option<String>,
 }
 
 /// A replica's connection to the registry.
@@ -71,7 +73,7 @@ const READ: &str = "
         UPDATE replica SET epoch = $2, timeline = $3, applied = $4, max_stale_ms = (SELECT ttl_ms FROM lease),
             renewed_at = (extract(epoch FROM clock_timestamp()) * 1000000)::bigint
         WHERE id = $1 RETURNING 1)
-    SELECT head.epoch, head.revision, head.chain, head.at, lease.ttl_ms, pg_is_in_recovery() AS standby,
+    SELECT head.epoch, head.revision, head.chain, head.at, head.policy, lease.ttl_ms, pg_is_in_recovery() AS standby,
         current_setting('transaction_isolation') = 'read committed'
             AND statement_timestamp() - now() < interval '400 milliseconds' AS own_transaction,
         substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) AS timeline,
@@ -216,5 +218,6 @@ fn polled(row: &Row) -> Result<Polled, tokio_postgres::Error> {
         },
         clock: Timestamp::from_micros(row.try_get("clock")?),
         committed: Timestamp::from_micros(row.try_get("at")?),
+        policy: row.try_get("policy")?,
     })
 }

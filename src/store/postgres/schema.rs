@@ -13,13 +13,14 @@ use super::error::failed;
 use crate::store::StoreError;
 
 /// Every migration, in order: its name and text. A new one goes at the end; none is ever changed.
-const MIGRATIONS: [(&str, &str); 2] = [
+const MIGRATIONS: [(&str, &str); 3] = [
     ("V1__schema", include_str!("migrations/V1__schema.sql")),
     ("V2__owners_of_replicas", include_str!("migrations/V2__owners_of_replicas.sql")),
+    ("V3__policies", include_str!("migrations/V3__policies.sql")),
 ];
 
 /// The schema that this version writes.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 
 /// The oldest server: PostgreSQL 15.
 const OLDEST: i64 = 15_00_00;

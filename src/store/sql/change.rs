@@ -16,7 +16,7 @@ use std::{
 use super::{
     db::{Db, Ending},
     fields::contradiction,
-    handovers, log, people, replies, sagas, sites,
+    handovers, log, people, policies, replies, sagas, sites,
 };
 use crate::{
     assignment::{Agency, Directory},
@@ -25,7 +25,7 @@ use crate::{
     lease::Epoch,
     revision::Revision,
     site::Site,
-    store::{Changes, Committed, Decide, Loaded, StoreError, Verdict, Wanted},
+    store::{Changes, Committed, Decide, Loaded, POLICY_KEY, StoreError, Verdict, Wanted},
 };
 
 /// Runs one change inside its transaction: the answer, what will have been committed, and how the transaction ends.
@@ -135,6 +135,10 @@ fn write(db: &dyn Db, wanted: &Wanted, loaded: Loaded, mut changes: Changes) -> 
     for (account, status) in &changes.accounts {
         people::save_account(db, account, *status, head.at)?;
     }
+    if let Some(bundle) = &changes.policies {
+        policies::keep(db, bundle, head.at)?;
+        head.policy = Some(bundle.sha256.clone());
+    }
     write_sites(db, loaded.sites, &mut changes.sites, head.revision)?;
     let handovers = one_each(changes.handovers, &changes.sites)?;
     // What ends goes first, so that a site's next offer finds the place free.
@@ -154,6 +158,7 @@ fn write(db: &dyn Db, wanted: &Wanted, loaded: Loaded, mut changes: Changes) -> 
         .chain(agencies.iter().map(|agency| format!("agency:{}", agency.id)))
         .chain(changes.staff.iter().map(|(id, _)| format!("staff:{id}")))
         .chain(changes.accounts.iter().map(|(account, _)| format!("account:{account}")))
+        .chain(changes.policies.iter().map(|_| POLICY_KEY.to_owned()))
         .collect();
     let placed = log::append(db, &mut head, changes.events, &touched)?;
     log::publish(db, &head, placed, &touched)?;

@@ -31,6 +31,7 @@ pub(in crate::store) fn head(db: &dyn Db) -> Result<Head, StoreError> {
             revision: f.revision("revision")?,
             chain: f.text("chain")?.to_owned(),
             at: f.time("at")?,
+            policy: f.maybe_text("policy")?.map(str::to_owned),
         })
     })?;
     head.ok_or_else(|| corrupt("head", "1", "there is no such row"))
@@ -38,8 +39,8 @@ pub(in crate::store) fn head(db: &dyn Db) -> Result<Head, StoreError> {
 
 /// Moves the head on: the last statement before COMMIT.
 pub(super) fn advance(db: &dyn Db, head: &Head) -> Result<(), StoreError> {
-    let sql = "UPDATE head SET revision = ?1, chain = ?2, at = ?3 WHERE revision = ?1 - 1";
-    let updated = db.execute(sql, params![int(head.revision.0)?, &head.chain, head.at])?;
+    let sql = "UPDATE head SET revision = ?1, chain = ?2, at = ?3, policy = ?4 WHERE revision = ?1 - 1";
+    let updated = db.execute(sql, params![int(head.revision.0)?, &head.chain, head.at, head.policy.as_ref()])?;
     if updated == 1 { Ok(()) } else { Err(corrupt("head", "1", "the revision moved inside a transaction")) }
 }
 

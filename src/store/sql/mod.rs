@@ -18,6 +18,7 @@ mod fields;
 mod handovers;
 mod log;
 mod people;
+mod policies;
 mod readers;
 mod replicas;
 mod replies;
@@ -44,6 +45,7 @@ use crate::{
     handover::Handover,
     ids::{HandoverId, SiteId},
     lease::{Epoch, ReplicaId},
+    policy::Sources,
     revision::Revision,
     site::Site,
     time::Timestamp,
@@ -212,6 +214,11 @@ impl Store for SqlStore {
 
     async fn due(&self, now: Timestamp, limit: usize) -> Result<(Vec<SiteId>, Option<Timestamp>), StoreError> {
         self.readers.read(move |db| readers::due(db, now, limit)).await
+    }
+
+    async fn policies(&self, sha256: &str) -> Result<Option<Sources>, StoreError> {
+        let sha256 = sha256.to_owned();
+        self.readers.read(move |db| policies::load(db, &sha256)).await
     }
 
     async fn sagas(

@@ -166,8 +166,8 @@ mod tests {
         let db = Connection::open_in_memory().unwrap();
         let next = Some(Revision(8));
         assert!(matches!(settle(&db, failed(ffi::SQLITE_FULL), next), Err(StoreError::Unknown(_))), "no head to read");
-        let table = "CREATE TABLE head (epoch TEXT, revision INTEGER, chain TEXT, at INTEGER);
-                     INSERT INTO head VALUES ('e', 7, 'c', 0)";
+        let table = "CREATE TABLE head (epoch TEXT, revision INTEGER, chain TEXT, at INTEGER, policy TEXT);
+                     INSERT INTO head VALUES ('e', 7, 'c', 0, NULL)";
         db.execute_batch(table).unwrap();
         assert!(settle(&db, Ok(()), next).is_ok());
         db.execute_batch("BEGIN").unwrap();

@@ -101,6 +101,38 @@ pub(in crate::store::conformance) async fn the_feed_names_every_key<S: Store>(Be
     assert!(page.items.iter().all(|change| change.at == at(9) && change.revision == Revision(1)));
 }
 
+/// Policies under their names; their content is nothing to the store.
+pub(in crate::store::conformance) fn two_bundles() -> (PolicyBundle, PolicyBundle) {
+    let bundle = |letter: &str| {
+        let schema = Source { path: "schemas/x".into(), text: format!("{letter} \u{0} ü") };
+        let policies = vec![Source { path: "policies/x".into(), text: letter.repeat(100_000) }];
+        PolicyBundle { sha256: letter.repeat(64), sources: Sources { schema, policies } }
+    };
+    (bundle("a"), bundle("b"))
+}
+
+pub(in crate::store::conformance) async fn policies_stay_in_force_until_others_are<S: Store>(
+    Bench { store, .. }: Bench<S>,
+) {
+    let policy = async || store.head().await.unwrap().policy;
+    assert_eq!(policy().await, None);
+    let (a, b) = two_bundles();
+    for bundle in [&a, &b, &a] {
+        let events = vec![event(None, "PoliciesActivated")];
+        let revision = put(&*store, Changes { policies: Some(bundle.clone()), events, ..Changes::default() }).await;
+        let told = store.changes(Revision(revision.0 - 1), 10).await.unwrap().items;
+        let told: Vec<_> = told.iter().map(|change| (change.key.as_str(), change.kind.as_str())).collect();
+        assert_eq!(told, [(POLICY_KEY, "PoliciesActivated")]);
+        put_site(&*store, site("bakery")).await;
+        assert_eq!(policy().await.as_ref(), Some(&bundle.sha256), "another change leaves them in force");
+        assert_eq!(peek(&*store, Wanted::default()).await.head.policy.as_ref(), Some(&bundle.sha256));
+    }
+    for bundle in [a, b] {
+        assert_eq!(store.policies(&bundle.sha256).await.unwrap(), Some(bundle.sources), "kept as they were");
+    }
+    assert_eq!(store.policies(&"c".repeat(64)).await.unwrap(), None);
+}
+
 pub(in crate::store::conformance) async fn time_never_goes_back<S: Store>(Bench { store, seen }: Bench<S>) {
     for (given, kept) in [(10, 10), (5, 10), (11, 11)] {
         let events = vec![event(None, "Tick")];

@@ -15,12 +15,16 @@ use crate::{
     assignment::{Agency, AgencyStatus, MemberRole, StaffRole},
     handover::{Consent, Handover, HandoverKind, HandoverStatus},
     ids::{Account, SiteId},
+    policy::{Source, Sources},
     revision::Revision,
     site::{
         AgencyGrant, Confirmation, Contributor, Domain, Engagement, Freeze, Plan, ReturnPending, ReturnReason, Seats,
         Side, Site, SupportSession, Template, Tier, next_deadline,
     },
-    store::{Changes, GENESIS, IdempotencyKey, Loaded, NewEvent, Store, StoreError, Verdict, Wanted, verify_audit},
+    store::{
+        Changes, GENESIS, IdempotencyKey, Loaded, NewEvent, POLICY_KEY, PolicyBundle, Store, StoreError, Verdict,
+        Wanted, verify_audit,
+    },
     time::Timestamp,
 };
 
