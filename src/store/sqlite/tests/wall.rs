@@ -42,7 +42,7 @@ async fn the_tables_refuse_what_must_never_be() {
         "DELETE FROM audit",
         "INSERT INTO contributor VALUES ('ghost', 'tom', 'CoOwner', 'user:maria', 'client', 1)",
         "DELETE FROM agency",
-        "INSERT INTO head VALUES (2, '00000000000000000000000000000000', 0, '', 0)",
+        "INSERT INTO head VALUES (2, '00000000000000000000000000000000', 0, '', 0, NULL)",
         "UPDATE head SET revision = 'many'",
     ];
     for sql in refused {
