@@ -4,6 +4,7 @@ use std::{
     net::SocketAddr,
     path::PathBuf,
     process::Command,
+    sync::OnceLock,
     time::{Duration, Instant},
 };
 
@@ -83,15 +84,9 @@ pub fn site(n: usize) -> String {
 
 impl World {
     pub fn new(plan: Plan) -> Self {
-        let database = if plan.durable { Postgres::start_with(&[]) } else { Postgres::start() };
-        Self::on(plan, database)
-    }
-
-    /// An installation on this server.
-    pub fn on(plan: Plan, database: Postgres) -> Self {
+        let database = copied(if plan.durable { &[] } else { &["fsync=off"] });
         let mut direct = Installation::new();
         direct.set("MANDATE_DATABASE_URL", database.url("mandate"));
-        direct.import(&records());
         let term = plan.ttl.as_millis();
         assert!(database.ask(&format!("UPDATE mandate.lease SET ttl_ms = {term}, ttl_max_ms = {term}")).is_some());
         let redis = plan.redis.then(Redis::start);
@@ -185,6 +180,32 @@ impl World {
     pub fn open_transactions(&self) -> u64 {
         self.sql("SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'").parse().unwrap()
     }
+}
+
+/// A server with the story in it, copied from one that is made once: making it takes longer than many a scenario.
+fn copied(settings: &[&str]) -> Postgres {
+    static ORIGINAL: OnceLock<PathBuf> = OnceLock::new();
+    let original = ORIGINAL.get_or_init(|| {
+        let name = |pid: &str| format!("mandate-faults-original-{pid}");
+        // Nothing runs when this process ends, so that the next one clears away what is left of those that have ended.
+        for old in std::fs::read_dir(std::env::temp_dir()).unwrap().filter_map(Result::ok) {
+            let pid = old.file_name().to_string_lossy().strip_prefix(&name("")).map(str::to_owned);
+            if pid.is_some_and(|pid| !std::path::Path::new("/proc").join(pid).exists()) {
+                let _ = std::fs::remove_dir_all(old.path());
+            }
+        }
+        let folder = std::env::temp_dir().join(name(&std::process::id().to_string()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let database = Postgres::start_in(folder.clone(), None, &["fsync=off"]);
+        let mut direct = Installation::new();
+        direct.set("MANDATE_DATABASE_URL", database.url("mandate"));
+        direct.import(&records());
+        folder
+    });
+    let temporary = tempfile::Builder::new().prefix("mandate-postgres").tempdir().unwrap();
+    let done = Command::new("cp").arg("-a").arg(original.join("data")).arg(temporary.path()).status().unwrap();
+    assert!(done.success(), "the database could not be copied");
+    Postgres::start_in(temporary.path().to_owned(), Some(temporary), settings)
 }
 
 fn records() -> Vec<serde_json::Value> {

@@ -93,9 +93,9 @@ pub struct History {
 pub struct Healed {
     /// Callers called on from here, until there.
     pub calm: (Instant, Instant),
-    /// Changes that had been answered `202` before, and how long after the healing they were called effective; none: not
-    /// within the time that was given.
-    pub pending: Vec<(String, Option<Duration>)>,
+    /// Changes that had been answered `202` before, and how long after the healing they were called effective; or what
+    /// was said last within the time that was given.
+    pub pending: Vec<(String, Result<Duration, String>)>,
 }
 
 /// What is so at a revision.
@@ -235,8 +235,10 @@ impl History {
     pub fn judge_healing(&self, replicas: usize, quick: Duration) -> Vec<Violation> {
         let Some(healed) = &self.healed else { return Vec::new() };
         let mut found = Vec::new();
-        for (key, _) in healed.pending.iter().filter(|(_, effective)| effective.is_none()) {
-            found.push(Violation { rule: "L1", what: format!("`{key}` was answered 202 and never became effective") });
+        for (key, effective) in &healed.pending {
+            if let Err(last) = effective {
+                found.push(Violation { rule: "L1", what: format!("`{key}` was answered 202, and at last {last}") });
+            }
         }
         let (from, to) = healed.calm;
         let p99 = self.quantile(0.99, from, to);
@@ -378,12 +380,12 @@ mod tests {
             history.judge_healing(replicas, Duration::from_millis(quick)).len()
         };
         history.checks.iter_mut().for_each(|check| check.replica = 0);
-        let pending = vec![("k".into(), Some(Duration::from_millis(1)))];
+        let pending = vec![("k".into(), Ok(Duration::from_millis(1)))];
         history.healed = Some(Healed { calm: (at(0), at(200)), pending });
         assert_eq!(lines(&history, 1, 1), 0);
         assert_eq!(lines(&history, 1, 0), 1, "slow");
         assert_eq!(lines(&history, 2, 1), 1, "nobody hears from one of two");
-        history.healed.as_mut().unwrap().pending[0].1 = None;
+        history.healed.as_mut().unwrap().pending[0].1 = Err("202".into());
         assert_eq!(lines(&history, 1, 1), 1, "never effective");
     }
 

@@ -97,17 +97,18 @@ impl<'a> Load<'a> {
     }
 
     /// Sends everything that was answered `202` again, until it is effective.
-    fn becomes_effective(&self) -> Vec<(String, Option<Duration>)> {
+    fn becomes_effective(&self) -> Vec<(String, Result<Duration, String>)> {
         let (healed, most) = (Instant::now(), self.world.longest_wait());
         let mut client = self.world.replicas[0].client();
         let pending = std::mem::take(&mut *self.pending.lock());
         let again = |(next, key): (Change, String)| {
             loop {
                 let flip = send(&mut client, next, &key);
-                let (effective, took) = (flip.effective, healed.elapsed());
+                let (effective, took) = (flip.effective, flip.got - healed);
+                let last = format!("{} {} after {took:?}, by {}", flip.status, flip.code, flip.acks);
                 self.history.lock().flips.push(flip);
                 if effective || took > most {
-                    return (key, (effective && took <= most).then_some(took));
+                    return (key, if effective && took <= most { Ok(took) } else { Err(last) });
                 }
             }
         };
