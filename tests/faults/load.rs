@@ -96,12 +96,11 @@ impl<'a> Load<'a> {
         (outcome, history)
     }
 
-    /// Sends everything that was answered `202` again, until it is effective.
+    /// Sends everything that was answered `202` again, at once, until it is effective.
     fn becomes_effective(&self) -> Vec<(String, Result<Duration, String>)> {
         let (healed, most) = (Instant::now(), self.world.longest_wait());
-        let mut client = self.world.replicas[0].client();
-        let pending = std::mem::take(&mut *self.pending.lock());
         let again = |(next, key): (Change, String)| {
+            let mut client = self.world.replicas[0].client();
             loop {
                 let flip = send(&mut client, next, &key);
                 let (effective, took) = (flip.effective, flip.got - healed);
@@ -112,7 +111,11 @@ impl<'a> Load<'a> {
                 }
             }
         };
-        pending.into_iter().map(again).collect()
+        let pending = std::mem::take(&mut *self.pending.lock());
+        thread::scope(|scope| {
+            let sent: Vec<_> = pending.into_iter().map(|one| scope.spawn(|| again(one))).collect();
+            sent.into_iter().map(|one| one.join().unwrap()).collect()
+        })
     }
 
     /// Changes are made through these replicas from now on.

@@ -32,7 +32,10 @@ fn s23_polls_go_through_a_pool_and_in_a_transaction_left_open() {
                 assert!(log.contains("unsupported startup parameter"), "{log}");
                 let pool = PgBouncer::in_front_of(database, "extra_float_digits,options").unwrap();
                 match world.another_at(pool.address()) {
-                    Ok(_) => notes.push("a process starts on PgBouncer's pool of transactions".into()),
+                    Ok(mut started) => {
+                        started.stop();
+                        notes.push("a process starts on PgBouncer's pool of transactions".into());
+                    }
                     Err(log) => {
                         let why = log.lines().last().unwrap_or_default();
                         notes.push(format!("on PgBouncer's pool of transactions no process starts: {why}"));

@@ -86,6 +86,11 @@ impl Run {
 
     /// Judges what was seen, and keeps it for the report.
     pub fn judge(&self, world: &World, history: &History, notes: Vec<String>) {
+        if let Some(healed) = &history.healed {
+            let slowest = healed.pending.iter().filter_map(|(_, took)| took.as_ref().ok()).max();
+            let p99 = history.quantile(0.99, healed.calm.0, healed.calm.1);
+            println!("after the healing: p99 {p99:?}; {} changes were pending, {slowest:?}", healed.pending.len());
+        }
         let mut violations = history.judge(&world.durable());
         violations.extend(history.judge_healing(world.replicas.len(), quick()));
         report::scenario(&Told { number: self.number, title: self.title, notes }, history, &violations);

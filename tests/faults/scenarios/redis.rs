@@ -50,6 +50,8 @@ fn s09_redis_stands_still() {
     assert!(p99 < most, "p99 {p99:?} while Redis was stopped");
 }
 
+/// How often Redis is brought back until somebody has found something old in it.
+const MOST_ROUNDS: usize = 10;
 /// What the third replica reads of the database comes to its memory late, when the site may have changed since.
 const LATE: &str = "point site_read sleep 20";
 
@@ -81,7 +83,11 @@ fn s10_redis_comes_back_with_old_data() {
         world.shared_lookups("stale_tag") - stale
     };
     run.on(&world, |world, load| {
-        let old: f64 = (0..effort().1 * 2).map(|_| restore(world, load)).sum();
+        let (mut old, mut rounds) = (0.0, 0);
+        // On a busy machine Redis answers too late, and is left alone for a while.
+        while rounds < effort().1 * 2 || (old == 0.0 && rounds < MOST_ROUNDS) {
+            (old, rounds) = (old + restore(world, load), rounds + 1);
+        }
         assert!(old > 0.0, "no copy was older than what its replica knew");
         vec![format!("{old} copies were found to be old")]
     });
@@ -160,13 +166,13 @@ fn s13_redis_is_poisoned() {
         Run::of(13, "whoever can write to Redis writes noise, old copies, other sites' copies and halves of copies");
     let chance = RefCell::new(Seeded::new(run.seed));
     let world = World::new(Plan::default());
-    let poison = |world: &World, load: &Load<'_>, lasts: Duration| {
+    let poison = |world: &World, load: &Load<'_>, goes_on: &dyn Fn(Duration) -> bool| {
         let redis = world.redis.as_ref().unwrap();
         world.replicas[2].faults(LATE);
         load.until_warm();
         let (mut old, mut poisoned) = (Vec::new(), 0);
         let begun = Instant::now();
-        while begun.elapsed() < lasts {
+        while goes_on(begun.elapsed()) {
             let mut chance = chance.borrow_mut();
             let redis = redis.lock();
             let mut copies = redis.copies();
@@ -195,14 +201,17 @@ fn s13_redis_is_poisoned() {
     };
     run.on(&world, |world, load| {
         let before = world.shared_lookups("mac_fail");
-        let poisoned = poison(world, load, effort().0 * 2);
+        let found = || world.shared_lookups("mac_fail") - before;
+        // On a busy machine Redis answers too late, and is left alone for a while.
+        let goes_on = |lasted| lasted < effort().0 * 2 || (found() == 0.0 && lasted < Duration::from_secs(30));
+        let poisoned = poison(world, load, &goes_on);
         assert!(poisoned > 20, "next to nothing was poisoned");
-        let found = world.shared_lookups("mac_fail") - before;
+        let found = found();
         assert!(found > 0.0, "nobody has noticed that a copy was not written by one of us");
         vec![format!("{poisoned} copies were written, {found} times one was noticed")]
     });
     notices_old_copies(&run, &world, |world, load| {
-        poison(world, load, Duration::from_secs(1));
+        poison(world, load, &|lasted| lasted < Duration::from_secs(1));
     });
     world.direct.verify_audit();
 }
