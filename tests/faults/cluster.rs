@@ -4,6 +4,7 @@ use std::{
     net::SocketAddr,
     path::PathBuf,
     process::Command,
+    sync::OnceLock,
     time::{Duration, Instant},
 };
 
@@ -53,6 +54,8 @@ pub struct Replica {
     pub database: Proxy,
     pub redis: Option<Proxy>,
     faults: PathBuf,
+    /// What is planted whatever else is: mistakes.
+    planted: Mutex<String>,
 }
 
 pub struct World {
@@ -81,23 +84,19 @@ pub fn site(n: usize) -> String {
 
 impl World {
     pub fn new(plan: Plan) -> Self {
-        let database = if plan.durable { Postgres::start_with(&[]) } else { Postgres::start() };
-        Self::on(plan, database)
-    }
-
-    /// An installation on this server.
-    pub fn on(plan: Plan, database: Postgres) -> Self {
+        let database = copied(if plan.durable { &[] } else { &["fsync=off"] });
         let mut direct = Installation::new();
         direct.set("MANDATE_DATABASE_URL", database.url("mandate"));
-        direct.import(&records());
         let term = plan.ttl.as_millis();
         assert!(database.ask(&format!("UPDATE mandate.lease SET ttl_ms = {term}, ttl_max_ms = {term}")).is_some());
         let redis = plan.redis.then(Redis::start);
         let replicas = (0..plan.replicas).map(|_| Replica::new(&plan, &database, redis.as_ref())).collect();
         let world = Self { plan, database: Mutex::new(database), redis: redis.map(Mutex::new), replicas, direct };
-        for replica in &world.replicas {
-            replica.start();
-        }
+        std::thread::scope(|scope| {
+            for replica in &world.replicas {
+                scope.spawn(|| replica.start());
+            }
+        });
         world
     }
 
@@ -109,6 +108,15 @@ impl World {
     #[track_caller]
     pub fn sql(&self, sql: &str) -> String {
         self.database.lock().ask(sql).unwrap_or_else(|| panic!("the database refused: {sql}"))
+    }
+
+    /// Starts another process that finds the database there; its log, when it refuses to start.
+    pub fn another_at(&self, address: SocketAddr) -> Result<Server, String> {
+        let database = self.database.lock();
+        let url = database.url("mandate").replace(&database.address().to_string(), &address.to_string());
+        let mut other = Installation::new();
+        other.set("MANDATE_DATABASE_URL", url);
+        other.try_start().map_err(|refused| refused.log)
     }
 
     /// Everything as at first; waits until every replica answers.
@@ -157,10 +165,49 @@ impl World {
         Durable { changes, keys, head: self.sql("SELECT revision FROM mandate.head").parse().unwrap() }
     }
 
+    /// What the replicas found in the shared cache so far that ended like this.
+    pub fn shared_lookups(&self, result: &str) -> f64 {
+        let labels = format!("layer=\"redis\",result=\"{result}\"");
+        self.replicas.iter().map(|replica| replica.counted("mandate_cache_requests_total", &labels)).sum()
+    }
+
+    /// The longest wait until a change is effective, under the longest lease that was given out. The short form runs beside
+    /// anything, and there a caller may wait for its turn for longer than for any lease.
+    pub fn longest_wait(&self) -> Duration {
+        let busy = if crate::report::long() { Duration::ZERO } else { Duration::from_secs(10) };
+        within(Duration::from_millis(self.sql("SELECT ttl_max_ms FROM mandate.lease").parse().unwrap())) + busy
+    }
+
     /// Transactions that were left open.
     pub fn open_transactions(&self) -> u64 {
         self.sql("SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'").parse().unwrap()
     }
+}
+
+/// A server with the story in it, copied from one that is made once: making it takes longer than many a scenario.
+fn copied(settings: &[&str]) -> Postgres {
+    static ORIGINAL: OnceLock<PathBuf> = OnceLock::new();
+    let original = ORIGINAL.get_or_init(|| {
+        let name = |pid: &str| format!("mandate-faults-original-{pid}");
+        // Nothing runs when this process ends, so that the next one clears away what is left of those that have ended.
+        for old in std::fs::read_dir(std::env::temp_dir()).unwrap().filter_map(Result::ok) {
+            let pid = old.file_name().to_string_lossy().strip_prefix(&name("")).map(str::to_owned);
+            if pid.is_some_and(|pid| !std::path::Path::new("/proc").join(pid).exists()) {
+                let _ = std::fs::remove_dir_all(old.path());
+            }
+        }
+        let folder = std::env::temp_dir().join(name(&std::process::id().to_string()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let database = Postgres::start_in(folder.clone(), None, &["fsync=off"]);
+        let mut direct = Installation::new();
+        direct.set("MANDATE_DATABASE_URL", database.url("mandate"));
+        direct.import(&records());
+        folder
+    });
+    let temporary = tempfile::Builder::new().prefix("mandate-postgres").tempdir().unwrap();
+    let done = Command::new("cp").arg("-a").arg(original.join("data")).arg(temporary.path()).status().unwrap();
+    assert!(done.success(), "the database could not be copied");
+    Postgres::start_in(temporary.path().to_owned(), Some(temporary), settings)
 }
 
 fn records() -> Vec<serde_json::Value> {
@@ -193,7 +240,15 @@ impl Replica {
         let faults = installation.folder().join("faults");
         installation.set("MANDATE_FAULT_FILE", faults.to_str().unwrap());
         let address = Mutex::new(([127, 0, 0, 1], 1).into());
-        Self { installation, server: Mutex::new(None), address, database: proxy, redis, faults }
+        Self {
+            installation,
+            server: Mutex::new(None),
+            address,
+            database: proxy,
+            redis,
+            faults,
+            planted: Mutex::default(),
+        }
     }
     pub fn start(&self) {
         let server = self.installation.start();
@@ -213,6 +268,13 @@ impl Replica {
     pub fn ready(&self) -> Option<u16> {
         let mut admin = self.server.lock().as_ref()?.admin();
         admin.try_call(&Call::new("GET", "/readyz")).ok().map(|answer| answer.status)
+    }
+    /// The sum of what the program counts under this name, over all labels of which these are a part.
+    pub fn counted(&self, name: &str, labels: &str) -> f64 {
+        let page = self.server.lock().as_ref().unwrap().admin().get("/metrics").text();
+        let lines = page.lines().filter_map(|line| line.rsplit_once(' '));
+        let wanted = lines.filter(|(key, _)| key.starts_with(name) && key.contains(labels));
+        wanted.map(|(_, number)| number.parse::<f64>().unwrap()).sum()
     }
     pub fn log(&self) -> String {
         self.server.lock().as_ref().map(Server::log).unwrap_or_default()
@@ -236,10 +298,15 @@ impl Replica {
     pub fn stop(&self) -> Option<i32> {
         self.server.lock().take().unwrap().stop()
     }
+    /// What is planted from now on besides whatever else is, until it is taken away.
+    pub fn plant(&self, lines: &str) {
+        lines.clone_into(&mut self.planted.lock());
+        self.faults("");
+    }
     /// What is planted from now on (`src/fault.rs`).
     pub fn faults(&self, lines: &str) {
         let next = self.faults.with_extension("next");
-        std::fs::write(&next, lines).unwrap();
+        std::fs::write(&next, format!("{}\n{lines}", self.planted.lock())).unwrap();
         std::fs::rename(next, &self.faults).unwrap();
     }
     pub fn until_it_answers(&self) {

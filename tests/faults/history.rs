@@ -85,6 +85,17 @@ pub enum Change {
 pub struct History {
     pub checks: Vec<Check>,
     pub flips: Vec<Flip>,
+    pub healed: Option<Healed>,
+}
+
+/// What came after everything had been healed.
+#[derive(Debug, Clone)]
+pub struct Healed {
+    /// Callers called on from here, until there.
+    pub calm: (Instant, Instant),
+    /// Changes that had been answered `202` before, and how long after the healing they were called effective; or what
+    /// was said last within the time that was given.
+    pub pending: Vec<(String, Result<Duration, String>)>,
 }
 
 /// What is so at a revision.
@@ -220,6 +231,33 @@ impl History {
         }
     }
 
+    /// L1: whether everything was as usual again after the healing. `quick` is what 99 of 100 answers have to come within.
+    pub fn judge_healing(&self, replicas: usize, quick: Duration) -> Vec<Violation> {
+        let Some(healed) = &self.healed else { return Vec::new() };
+        let mut found = Vec::new();
+        for (key, effective) in &healed.pending {
+            if let Err(last) = effective {
+                found.push(Violation { rule: "L1", what: format!("`{key}` was answered 202, and at last {last}") });
+            }
+        }
+        let (from, to) = healed.calm;
+        let p99 = self.quantile(0.99, from, to);
+        if p99 > quick {
+            found.push(Violation { rule: "L1", what: format!("p99 is {p99:?} after everything was healed") });
+        }
+        for replica in 0..replicas {
+            let answers = |check: &&Check| {
+                check.replica == replica
+                    && (from..to).contains(&check.sent)
+                    && matches!(check.said, Said::Answer { .. })
+            };
+            if !self.checks.iter().any(|check| answers(&check)) {
+                found.push(Violation { rule: "L1", what: format!("replica {replica} answers nothing any more") });
+            }
+        }
+        found
+    }
+
     /// How long the answers of a replica failed to come at most, between two moments.
     pub fn longest_silence(&self, replica: usize, from: Instant, to: Instant) -> Duration {
         let mut answered: Vec<Instant> = self
@@ -281,8 +319,11 @@ mod tests {
             acks: "all".into(),
             waited: Duration::ZERO,
         };
-        let history =
-            History { checks: vec![check(50, 4, true), check(99, 4, true), check(150, 5, false)], flips: vec![flip] };
+        let history = History {
+            checks: vec![check(50, 4, true), check(99, 4, true), check(150, 5, false)],
+            flips: vec![flip],
+            healed: None,
+        };
         let changes = vec![(4, Change::Lea(0, true)), (5, Change::Lea(0, false))];
         (history, Durable { changes, keys: vec![("k".into(), 5)], head: 5 }, begin)
     }
@@ -329,6 +370,23 @@ mod tests {
         let mut doubled = durable.clone();
         doubled.changes.push((6, Change::Lea(0, false)));
         assert!(rules(&sound, &doubled).contains(&"S5"));
+    }
+
+    #[test]
+    fn what_does_not_come_back_after_the_healing_is_noticed() {
+        let (mut history, _, begin) = whole();
+        let at = |ms| begin + Duration::from_millis(ms);
+        let lines = |history: &History, replicas: usize, quick: u64| {
+            history.judge_healing(replicas, Duration::from_millis(quick)).len()
+        };
+        history.checks.iter_mut().for_each(|check| check.replica = 0);
+        let pending = vec![("k".into(), Ok(Duration::from_millis(1)))];
+        history.healed = Some(Healed { calm: (at(0), at(200)), pending });
+        assert_eq!(lines(&history, 1, 1), 0);
+        assert_eq!(lines(&history, 1, 0), 1, "slow");
+        assert_eq!(lines(&history, 2, 1), 1, "nobody hears from one of two");
+        history.healed.as_mut().unwrap().pending[0].1 = Err("202".into());
+        assert_eq!(lines(&history, 1, 1), 1, "never effective");
     }
 
     #[test]

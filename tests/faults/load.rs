@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 
 use crate::{
     cluster::{OWN, SITES, World, change, question},
-    history::{Change, Check, Flip, History, Said, Subject},
+    history::{Change, Check, Durable, Flip, Healed, History, Said, Subject},
     http::{Answer, Client},
     seeded::Seeded,
 };
@@ -22,6 +22,11 @@ const ASKERS: usize = 2;
 const PAUSE: Duration = Duration::from_micros(300);
 /// Threads that make changes, each on sites of its own; one more blocks Bo, and one suspends the agency.
 const CHANGERS: usize = 2;
+
+/// How long callers call on after everything was healed.
+const CALM: Duration = Duration::from_millis(500);
+/// One in so many changes of sites does not wait until it is effective.
+const IMPATIENT: u64 = 4;
 
 /// No key is used twice but for what is sent twice.
 static KEYS: AtomicU64 = AtomicU64::new(0);
@@ -37,6 +42,10 @@ pub struct Load<'a> {
     /// Between two changes of one changer, in milliseconds.
     rest: AtomicU64,
     made: AtomicUsize,
+    /// How often each replica has answered about each site.
+    answered: Vec<[AtomicUsize; SITES]>,
+    /// What was answered `202`.
+    pending: Mutex<Vec<(Change, String)>>,
 }
 
 impl<'a> Load<'a> {
@@ -50,13 +59,17 @@ impl<'a> Load<'a> {
             history: Mutex::default(),
             rest: AtomicU64::new(10),
             made: AtomicUsize::default(),
+            answered: world.replicas.iter().map(|_| Default::default()).collect(),
+            pending: Mutex::default(),
         }
     }
 
     /// Lets callers call while `adversity` happens; then heals the world, and answers what `adversity` did and everything
     /// that was seen.
     pub fn while_<T>(self, adversity: impl FnOnce(&Self) -> T) -> (T, History) {
-        let outcome = thread::scope(|scope| {
+        // A world may have been called before.
+        let begun = self.world.durable();
+        let (outcome, healed) = thread::scope(|scope| {
             for replica in 0..self.world.replicas.len() {
                 for asker in 0..ASKERS {
                     let this = &self;
@@ -64,18 +77,45 @@ impl<'a> Load<'a> {
                 }
             }
             for changer in 0..CHANGERS + 2 {
-                let this = &self;
-                scope.spawn(move || this.change_on(changer));
+                let (this, begun) = (&self, &begun);
+                scope.spawn(move || this.change_on(changer, begun));
             }
             let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| adversity(&self)));
             self.world.heal();
-            // Whatever waits may be answered now, and after it everybody asks a little more.
-            thread::sleep(Duration::from_millis(200));
+            // Whatever waits is answered now, and after it everybody asks a little more.
+            let pending = self.becomes_effective();
+            let calm = Instant::now();
+            thread::sleep(CALM);
+            let healed = Healed { calm: (calm, Instant::now()), pending };
             self.stop.store(true, Ordering::Release);
-            outcome
+            (outcome, healed)
         });
         let outcome = outcome.unwrap_or_else(|why| std::panic::resume_unwind(why));
-        (outcome, self.history.into_inner())
+        let mut history = self.history.into_inner();
+        history.healed = Some(healed);
+        (outcome, history)
+    }
+
+    /// Sends everything that was answered `202` again, at once, until it is effective.
+    fn becomes_effective(&self) -> Vec<(String, Result<Duration, String>)> {
+        let (healed, most) = (Instant::now(), self.world.longest_wait());
+        let again = |(next, key): (Change, String)| {
+            let mut client = self.world.replicas[0].client();
+            loop {
+                let flip = send(&mut client, next, &key);
+                let (effective, took) = (flip.effective, flip.got - healed);
+                let last = format!("{} {} after {took:?}, by {}", flip.status, flip.code, flip.acks);
+                self.history.lock().flips.push(flip);
+                if effective || took > most {
+                    return (key, if effective && took <= most { Ok(took) } else { Err(last) });
+                }
+            }
+        };
+        let pending = std::mem::take(&mut *self.pending.lock());
+        thread::scope(|scope| {
+            let sent: Vec<_> = pending.into_iter().map(|one| scope.spawn(|| again(one))).collect();
+            sent.into_iter().map(|one| one.join().unwrap()).collect()
+        })
     }
 
     /// Changes are made through these replicas from now on.
@@ -94,6 +134,15 @@ impl<'a> Load<'a> {
     pub fn until_made(&self, more: usize) {
         let wanted = self.made() + more;
         crate::server::until("changes are made", || (self.made() >= wanted).then_some(()));
+    }
+    /// Waits until every replica has answered about every site from now on: then it remembers them all, and a fault that
+    /// comes now finds something old to be answered.
+    pub fn until_warm(&self) {
+        let all = || self.answered.iter().flatten();
+        let before: Vec<usize> = all().map(|count| count.load(Ordering::Acquire)).collect();
+        crate::server::until("every replica remembers every site", || {
+            all().zip(&before).all(|(count, before)| count.load(Ordering::Acquire) > *before).then_some(())
+        });
     }
     /// Gives or takes Lea's role on the scenario's own site, through this replica, once; what was told.
     pub fn own(&self, through: usize, may: bool) -> Flip {
@@ -146,6 +195,9 @@ impl<'a> Load<'a> {
             let check = ask(caller, replica, subject, floor);
             if let (Said::Answer { revision, .. }, Some(next)) = (&check.0.said, check.1) {
                 token = Some((next, *revision));
+                if let Subject::Lea(site) = subject {
+                    self.answered[replica][site].fetch_add(1, Ordering::AcqRel);
+                }
             } else {
                 // A connection that ended is made anew.
                 client = None;
@@ -157,10 +209,17 @@ impl<'a> Load<'a> {
         self.history.lock().checks.append(&mut checks);
     }
 
-    fn change_on(&self, changer: usize) {
+    fn change_on(&self, changer: usize, begun: &Durable) {
         let mut chance = Seeded::new(self.seed ^ (0xC4A_0000 + changer as u64));
         let mut state = [false; SITES];
         let (mut blocked, mut active) = (false, true);
+        for (_, change) in &begun.changes {
+            match *change {
+                Change::Lea(site, may) => state[site] = may,
+                Change::BoBlocked(now) => blocked = now,
+                Change::AgencyActive(now) => active = now,
+            }
+        }
         while !self.over() {
             let next = match changer {
                 n if n < CHANGERS => {
@@ -193,7 +252,11 @@ impl<'a> Load<'a> {
             if !writers.is_empty() {
                 let through = *chance.pick(&writers);
                 let mut client = self.world.replicas[through].client();
-                let flip = send(&mut client, next, &key);
+                let impatient = matches!(next, Change::Lea(..)) && chance.below(IMPATIENT) == 0;
+                let flip = if impatient { send_and_go(&mut client, next, &key) } else { send(&mut client, next, &key) };
+                if flip.status == 202 && !flip.effective {
+                    self.pending.lock().push((next, key.clone()));
+                }
                 let (status, effective) = (flip.status, flip.effective);
                 self.made.fetch_add(usize::from(effective), Ordering::AcqRel);
                 self.history.lock().flips.push(flip);
@@ -244,6 +307,13 @@ fn said(answer: io::Result<Answer>) -> (Said, Option<String>) {
 pub fn send(client: &mut Client, next: Change, key: &str) -> Flip {
     let sent = Instant::now();
     let answer = client.try_call(&change(next, key));
+    told(key, sent, answer)
+}
+
+/// The same, of whoever does not wait until the change is effective.
+fn send_and_go(client: &mut Client, next: Change, key: &str) -> Flip {
+    let sent = Instant::now();
+    let answer = client.try_call(&change(next, key).header("prefer", "wait=0"));
     told(key, sent, answer)
 }
 

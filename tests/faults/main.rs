@@ -23,6 +23,7 @@ mod history;
 mod http;
 mod load;
 mod mutants;
+mod pgbouncer;
 #[path = "../servers/postgres.rs"]
 #[expect(dead_code, reason = "one server for many kinds of test")]
 mod postgres;

@@ -47,6 +47,8 @@ struct State {
     /// Chunks that have passed from whoever connected.
     passed: AtomicU64,
     closed: AtomicBool,
+    /// What goes to the upstream in one piece, and what arrives there instead.
+    instead: Mutex<Option<(Vec<u8>, Vec<u8>)>>,
 }
 
 /// A proxy; ends its connections when dropped.
@@ -68,6 +70,7 @@ impl Proxy {
             cuts: AtomicU64::default(),
             passed: AtomicU64::default(),
             closed: AtomicBool::default(),
+            instead: Mutex::default(),
         });
         let accepting = Arc::clone(&state);
         thread::spawn(move || {
@@ -104,6 +107,11 @@ impl Proxy {
     pub fn repoint(&self, upstream: SocketAddr) {
         *self.state.upstream.lock() = upstream;
         self.cut();
+    }
+    /// From now on something else arrives at the upstream than these bytes, wherever they are sent in one piece; none: what
+    /// was sent.
+    pub fn instead(&self, of: Option<(Vec<u8>, Vec<u8>)>) {
+        *self.state.instead.lock() = of;
     }
     /// How many chunks have gone to the upstream.
     pub fn passed(&self) -> u64 {
@@ -166,7 +174,14 @@ impl State {
             if doomed.load(Ordering::Acquire) && !there {
                 break;
             }
-            if !self.carry(&mut to, &buffer[..read], (there, cuts), carried, doomed) {
+            let mut bytes = buffer[..read].to_vec();
+            if there
+                && let Some((of, other)) = &*self.instead.lock()
+                && let Some(at) = bytes.windows(of.len()).position(|part| part == of)
+            {
+                bytes.splice(at..at + of.len(), other.iter().copied());
+            }
+            if !self.carry(&mut to, &bytes, (there, cuts), carried, doomed) {
                 break;
             }
         }

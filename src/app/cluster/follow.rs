@@ -15,6 +15,7 @@ use tokio::{
     sync::{Notify, watch},
 };
 
+use super::clocks::{Apart, Clocks};
 use crate::{
     app::{Meter, Waker, chains::Chains, policies},
     assignment::SitePolicies,
@@ -28,15 +29,12 @@ use crate::{
         postgres::{Polled, Replica},
         sql::SqlStore,
     },
-    time::Timestamp,
 };
 
 /// How many polls there are in one lease.
 const POLLS_PER_LEASE: u32 = 5;
 /// How long a lost connection is left alone.
 const AFTER_FAILURE: Duration = Duration::from_millis(200);
-/// How far the wall clock and the one that leases are counted by may move apart between two polls.
-const APART: Duration = Duration::from_millis(200);
 /// How long checks under the view before may take to end before the registry hears of a new one; and between two looks.
 const DRAIN: (Duration, Duration) = (Duration::from_millis(50), Duration::from_micros(200));
 
@@ -59,8 +57,8 @@ pub(super) struct Following {
     pub unusable: Arc<AtomicBool>,
     /// Said once for each time that it begins.
     pub troubled: bool,
-    /// Both clocks, as they were read last.
-    pub clocks: Option<(Boot, Timestamp)>,
+    /// Both clocks, as they were read before.
+    pub clocks: Clocks,
     /// Says whether this process is the one that tells the world outside what happened.
     pub turn: watch::Sender<bool>,
     /// Wakes whoever tells it: others commit too.
@@ -97,20 +95,14 @@ impl Following {
     /// leases are counted by, and then an old lease looks as if it held. The wall clock is usually set right soon
     /// after: when the two have moved apart, the lease is given up, and the next poll brings another.
     fn compare_clocks(&mut self) {
-        let (boot, wall) = (SystemBootClock.boottime(), SystemClock.now());
-        if let Some((boot_before, wall_before)) = self.clocks.replace((boot, wall)) {
-            let counted = boot.since(boot_before).unwrap_or_default();
-            let shown = Duration::from_micros(wall.as_micros().abs_diff(wall_before.as_micros()));
-            if counted.abs_diff(shown) > APART + counted / 10 && self.view.lease().is_some() {
-                self.meter.clock_anomaly();
-                self.view.withdraw();
-                self.moved.send_modify(|count| *count += 1);
-                tracing::warn!(
-                    ?counted,
-                    ?shown,
-                    "clock_anomaly: the clocks have moved apart; asking the database anew"
-                );
-            }
+        let Some(Apart { counted, shown }) = self.clocks.read(SystemBootClock.boottime(), SystemClock.now()) else {
+            return;
+        };
+        if self.view.lease().is_some() {
+            self.meter.clock_anomaly();
+            self.view.withdraw();
+            self.moved.send_modify(|count| *count += 1);
+            tracing::warn!(?counted, ?shown, "clock_anomaly: the clocks have moved apart; asking the database anew");
         }
     }
 
@@ -197,6 +189,8 @@ impl Following {
         let before = self.view.lease();
         match self.follower.answered(sent, answer) {
             Ok(step) => {
+                // What was ignored, because the clock stands still, is no news: nobody waits for it or asks for more at once.
+                let news = news && step.view().is_some();
                 self.clock.read(sent, clock);
                 self.chains.note(&epoch, revision, chain.as_str());
                 self.view.follow(&step, directory, policies, committed);
@@ -248,10 +242,9 @@ enum Unfound {
 /// Waits, not for long, until no check is answered under `before` any more. Safety does not rest on it: those checks were
 /// received before the change is effective, and it only makes their late answers rarer.
 fn drain(before: &Arc<lease::View>) {
-    let begun = SystemBootClock.boottime();
-    while Arc::strong_count(before) > 1
-        && SystemBootClock.boottime().since(begun).is_some_and(|waited| waited < DRAIN.0)
-    {
+    // By a clock of its own: whoever looks at the other one must not wait for it to go on.
+    let begun = Instant::now();
+    while Arc::strong_count(before) > 1 && begun.elapsed() < DRAIN.0 {
         std::thread::sleep(DRAIN.1);
     }
 }

@@ -6,6 +6,7 @@
 //! to the view before the next poll tells the registry of it.
 
 mod ack;
+mod clocks;
 mod follow;
 mod reads;
 
@@ -29,7 +30,7 @@ use tokio::{
     task::AbortHandle,
 };
 
-use self::follow::Following;
+use self::{clocks::Clocks, follow::Following};
 use super::{App, Failure, Kind, Meter, Waker, chains::Chains};
 use crate::{
     cache::{Flights, View, shared::SharedCache},
@@ -125,7 +126,7 @@ impl Cluster {
             quarantined: Arc::clone(&quarantined),
             unusable: Arc::clone(&unusable),
             troubled: false,
-            clocks: None,
+            clocks: Clocks::default(),
             turn,
             wake,
         };

@@ -1,9 +1,7 @@
 //! Faults of clocks: one that is slow or fast, and one that stands still.
 //!
 //! What cannot be planted here is a wall clock that jumps: nothing in the protocol reads it (`src/lease`), and the detector of
-//! clocks that move apart reads it only to give a lease up.
-
-use std::{thread, time::Duration};
+//! clocks that move apart reads it only to give a lease up (`src/app/cluster/clocks.rs` tests the jump).
 
 use super::{Run, effort};
 use crate::{cluster::Plan, server::until};
@@ -38,7 +36,6 @@ fn s24_clocks_are_slow_fast_and_frozen() {
         // A clock that stands still, as in a machine that is paused: it is noticed by the other clock, and the lease goes.
         let before = world.replicas[2].log().matches("clock_anomaly").count();
         world.replicas[2].faults("clock frozen");
-        thread::sleep(Duration::from_secs(1));
         until("the detector fires", || {
             (world.replicas[2].log().matches("clock_anomaly").count() > before).then_some(())
         });

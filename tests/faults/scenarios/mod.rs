@@ -23,6 +23,14 @@ pub struct Run {
     pub seed: u64,
 }
 
+/// How often a play is played in which a mistake is to be noticed.
+const TRIES: usize = 5;
+
+/// What 99 of 100 answers have to come within once everything is healed. The short form runs beside anything.
+fn quick() -> Duration {
+    Duration::from_millis(if report::long() { 100 } else { 1_500 })
+}
+
 /// How long callers call in quiet, and how often something is done to them.
 pub fn effort() -> (Duration, usize) {
     if report::long() { (Duration::from_secs(10), 5) } else { (Duration::from_millis(1_200), 1) }
@@ -49,9 +57,42 @@ impl Run {
         history
     }
 
+    /// Would it be noticed here? Plays with a mistake in the program, planted in these replicas, in a world in which the same
+    /// play without it broke nothing.
+    pub fn notices(
+        &self,
+        world: &World,
+        mistake: &str,
+        planted: &[usize],
+        hurt: Option<usize>,
+        adversity: impl Fn(&World, &Load<'_>),
+    ) {
+        let Self { number, seed, .. } = self;
+        for n in planted {
+            world.replicas[*n].plant(&format!("mutant {mistake}"));
+        }
+        let of = hurt.map(|replica| format!("replica {replica} "));
+        let found = (0..TRIES).find_map(|_| {
+            let (_, history) = Load::new(world, *seed).while_(|load| adversity(world, load));
+            let found = history.judge(&world.durable());
+            found.into_iter().find(|one| of.as_ref().is_none_or(|of| one.what.starts_with(of)))
+        });
+        for replica in &world.replicas {
+            replica.plant("");
+        }
+        let Some(found) = found else { panic!("scenario {number}, seed {seed}: `{mistake}` was not noticed") };
+        println!("scenario {number}: `{mistake}` was noticed by {}: {}", found.rule, found.what);
+    }
+
     /// Judges what was seen, and keeps it for the report.
     pub fn judge(&self, world: &World, history: &History, notes: Vec<String>) {
-        let violations = history.judge(&world.durable());
+        if let Some(healed) = &history.healed {
+            let slowest = healed.pending.iter().filter_map(|(_, took)| took.as_ref().ok()).max();
+            let p99 = history.quantile(0.99, healed.calm.0, healed.calm.1);
+            println!("after the healing: p99 {p99:?}; {} changes were pending, {slowest:?}", healed.pending.len());
+        }
+        let mut violations = history.judge(&world.durable());
+        violations.extend(history.judge_healing(world.replicas.len(), quick()));
         report::scenario(&Told { number: self.number, title: self.title, notes }, history, &violations);
         let Self { number, title, seed } = self;
         assert!(history.answered() > 20, "scenario {number}, seed {seed}: next to nothing was asked");

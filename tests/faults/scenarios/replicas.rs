@@ -1,6 +1,7 @@
 //! Faults of replicas: stopped, killed, cut off from the database, starved; and replicas that come and go.
 
 use std::{
+    cell::RefCell,
     process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
@@ -10,6 +11,7 @@ use super::{Run, effort};
 use crate::{
     cluster::{Plan, World, bound, comes_true, within},
     history::{History, Said},
+    load::Load,
     proxy::Way,
     report,
     seeded::Seeded,
@@ -49,31 +51,41 @@ fn s01_nothing_fails() {
 #[cfg_attr(not(feature = "faults"), ignore = "needs the feature `faults`: `make faults`")]
 fn s02_a_replica_is_stopped_and_goes_on() {
     let run = Run::of(2, "a replica is stopped for three leases and goes on");
-    let mut chance = Seeded::new(run.seed);
-    run.with(Plan::default(), |world, load| {
+    let chance = RefCell::new(Seeded::new(run.seed));
+    let world = World::new(Plan::default());
+    let stop = |world: &World, load: &Load<'_>, lasts: Duration| {
+        load.write_through(&[0, 1]);
+        load.until_made(4);
+        thread::sleep(Duration::from_millis(chance.borrow_mut().below(300)));
+        load.until_warm();
+        world.replicas[2].signal("-STOP");
+        let stopped = Instant::now();
+        let told = [load.own(0, true), load.own(1, false)];
+        while stopped.elapsed() < lasts {
+            thread::sleep(Duration::from_millis(10));
+        }
+        world.replicas[2].signal("-CONT");
+        world.replicas[2].until_it_answers();
+        told
+    };
+    run.on(&world, |world, load| {
         let mut worst = Duration::ZERO;
         for _ in 0..effort().1 {
-            load.write_through(&[0, 1]);
-            load.until_made(4);
-            thread::sleep(Duration::from_millis(chance.below(300)));
-            world.replicas[2].signal("-STOP");
-            let stopped = Instant::now();
-            let told = load.own(0, true);
-            assert_eq!((told.status, told.effective), (200, true), "{told:?}");
+            let [first, second] = stop(world, load, world.ttl() * 3);
+            assert_eq!((first.status, first.effective), (200, true), "{first:?}");
             // It may have applied the change before it was stopped, never the next one.
-            let told = load.own(1, false);
-            assert_eq!((told.status, told.acks.as_str()), (200, "lease_expiry"), "{told:?}");
-            let took = told.got - told.sent;
+            assert_eq!((second.status, second.acks.as_str()), (200, "lease_expiry"), "{second:?}");
+            let took = second.got - second.sent;
             assert!(took <= within(world.ttl()), "{took:?}");
             worst = worst.max(took);
-            while stopped.elapsed() < world.ttl() * 3 {
-                thread::sleep(Duration::from_millis(10));
-            }
-            world.replicas[2].signal("-CONT");
-            world.replicas[2].until_it_answers();
         }
         vec![format!("the longest wait for it: {} of {}", millis(worst), millis(bound(world.ttl())))]
     });
+    // It goes on while its lease holds: nobody has waited for that.
+    run.notices(&world, "ack_at_commit", &[0, 1], Some(2), |world, load| {
+        stop(world, load, world.ttl() / 3);
+    });
+    world.direct.verify_audit();
 }
 
 #[test]
@@ -120,6 +132,7 @@ fn s05_a_replica_is_cut_off_from_the_database() {
         load.write_through(&[0, 1]);
         for _ in 0..effort().1 {
             load.until_made(3);
+            load.until_warm();
             let cut = Instant::now();
             world.replicas[2].database.blackhole();
             thread::sleep(world.ttl() * 2);
@@ -145,6 +158,15 @@ fn s05_a_replica_is_cut_off_from_the_database() {
             );
         }
     }
+    // Until its lease is over it answers from what it remembers: nobody has waited for that.
+    run.notices(&world, "ack_at_commit", &[0, 1], Some(2), |world, load| {
+        load.write_through(&[0, 1]);
+        load.until_made(3);
+        load.until_warm();
+        world.replicas[2].database.blackhole();
+        thread::sleep(world.ttl());
+    });
+    world.direct.verify_audit();
 }
 
 #[test]
@@ -190,15 +212,23 @@ fn s07_answers_to_polls_are_late() {
 #[test]
 #[cfg_attr(not(feature = "faults"), ignore = "needs the feature `faults`: `make faults`")]
 fn s08_the_database_answers_a_byte_at_a_time() {
-    Run::of(8, "the database answers a replica one byte a second").with(Plan::default(), |world, load| {
+    let run = Run::of(8, "the database answers a replica one byte a second");
+    let world = World::new(Plan::default());
+    let drip = |world: &World, load: &Load<'_>, lasts: Duration| {
         load.write_through(&[0, 1]);
         load.until_made(2);
+        load.until_warm();
         world.replicas[2].database.set(Way::Pass, Way::Drip(Duration::from_secs(1)));
-        thread::sleep(world.ttl() + effort().0);
+        thread::sleep(lasts);
+    };
+    run.on(&world, |world, load| {
+        drip(world, load, world.ttl() + effort().0);
         assert_eq!(world.replicas[2].ready(), Some(503), "a poll that is never answered is given up");
         load.until_made(2);
         Vec::new()
     });
+    run.notices(&world, "ack_at_commit", &[0, 1], Some(2), |world, load| drip(world, load, world.ttl()));
+    world.direct.verify_audit();
 }
 
 #[test]
