@@ -14,7 +14,7 @@
 //! mutant NAME                      the program makes this mistake
 //! ```
 //!
-//! Each [`Mutant`] is one of the mistakes that the model check (`src/lease/tests/model`) finds in the protocol; here the
+//! Each [`Mutant`] but the last is one of the mistakes that the model check (`src/lease/tests/model`) finds in the protocol; here the
 //! program itself makes it, and the fault suite must notice. A suite that cannot tell them from the program proves nothing.
 
 /// A place where the program can be held up or ended.
@@ -63,6 +63,8 @@ pub enum Mutant {
     StandbyPoll,
     /// The registry is told of a revision before it is published.
     AckOnReceipt,
+    /// Checks go on by the policies from before, when others come into force.
+    OldPolicies,
 }
 
 #[cfg(not(feature = "faults"))]
@@ -139,6 +141,7 @@ mod switched {
                 Self::TwoViews => "two_views",
                 Self::StandbyPoll => "standby_poll",
                 Self::AckOnReceipt => "ack_on_receipt",
+                Self::OldPolicies => "old_policies",
             }
         }
     }

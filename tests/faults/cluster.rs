@@ -24,6 +24,8 @@ use crate::{
 pub const SITES: usize = 6;
 /// The one of them on which only a scenario itself makes changes.
 pub const OWN: usize = SITES - 1;
+/// The database's role of a process that only decides.
+pub const DECIDES: &str = "sidecar";
 const MAC_KEY: &str = "5eed5eed5eed5eed5eed5eed5eed5eed5eed5eed5eed5eed5eed5eed5eed5eed";
 
 /// How the installation is made.
@@ -35,19 +37,24 @@ pub struct Plan {
     pub redis: bool,
     /// Whether the database survives being killed.
     pub durable: bool,
+    /// A replica that only decides, as a role of the database with no more rights than that takes.
+    pub decides: Option<usize>,
     /// Further settings of every replica.
     pub settings: Vec<(&'static str, String)>,
 }
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { replicas: 3, ttl: Duration::from_millis(1_500), redis: true, durable: false, settings: Vec::new() }
+        let ttl = Duration::from_millis(1_500);
+        Self { replicas: 3, ttl, redis: true, durable: false, decides: None, settings: Vec::new() }
     }
 }
 
 /// One replica, alive or not.
 pub struct Replica {
     installation: Installation,
+    /// Its database, through its proxy.
+    url: String,
     server: Mutex<Option<Server>>,
     /// Where it is reached; the one before, while it is down.
     address: Mutex<SocketAddr>,
@@ -90,7 +97,13 @@ impl World {
         let term = plan.ttl.as_millis();
         assert!(database.ask(&format!("UPDATE mandate.lease SET ttl_ms = {term}, ttl_max_ms = {term}")).is_some());
         let redis = plan.redis.then(Redis::start);
-        let replicas = (0..plan.replicas).map(|_| Replica::new(&plan, &database, redis.as_ref())).collect();
+        let mut replicas: Vec<_> = (0..plan.replicas).map(|_| Replica::new(&plan, &database, redis.as_ref())).collect();
+        if let Some(n) = plan.decides {
+            let grants = direct.run(&["grants", "--to", DECIDES]).out;
+            let role = format!("CREATE ROLE {DECIDES} LOGIN; GRANT USAGE ON SCHEMA mandate TO {DECIDES}");
+            assert!(database.ask(&format!("{role}; SET search_path = mandate; {grants}")).is_some(), "{grants}");
+            replicas[n].only_decides();
+        }
         let world = Self { plan, database: Mutex::new(database), redis: redis.map(Mutex::new), replicas, direct };
         std::thread::scope(|scope| {
             for replica in &world.replicas {
@@ -140,14 +153,19 @@ impl World {
     /// What the database holds.
     pub fn durable(&self) -> Durable {
         let rows = self.sql(
-            "SELECT revision, kind, coalesce(site, ''), coalesce(data::json->>'user', ''), coalesce(data::json->>'status', '')
+            "SELECT revision, kind, coalesce(site, ''), coalesce(data::json->>'user', ''), coalesce(data::json->>'status', data::json->>'policies', '')
              FROM mandate.audit ORDER BY seq",
         );
+        let mut usual = None;
         let changes = rows.lines().filter_map(|row| {
             let [revision, kind, site, user, status] = row.split('|').collect::<Vec<_>>()[..] else { panic!("{row}") };
             let change = match (kind, user) {
                 ("ContributorAdded" | "ContributorRemoved", "lea") => {
                     Change::Lea(site.strip_prefix("site-")?.parse().ok()?, kind == "ContributorAdded")
+                }
+                ("PoliciesActivated", _) => {
+                    let usual = usual.get_or_insert_with(|| status.to_owned());
+                    Change::Strict(status != usual)
                 }
                 ("MemberBlocked" | "MemberUnblocked", "bo") => Change::BoBlocked(kind == "MemberBlocked"),
                 _ if kind.starts_with("Agency") && !status.is_empty() => Change::AgencyActive(status == "active"),
@@ -228,7 +246,7 @@ impl Replica {
         let url = database
             .url("mandate")
             .replace(&format!(":{}/", database.address().port()), &format!(":{}/", proxy.port()));
-        installation.set("MANDATE_DATABASE_URL", url);
+        installation.set("MANDATE_DATABASE_URL", url.as_str());
         let redis = redis.map(|redis| Proxy::to(redis.address()));
         if let Some(redis) = &redis {
             installation.set("MANDATE_REDIS_URL", format!("redis://127.0.0.1:{}", redis.port()));
@@ -242,6 +260,7 @@ impl Replica {
         let address = Mutex::new(([127, 0, 0, 1], 1).into());
         Self {
             installation,
+            url,
             server: Mutex::new(None),
             address,
             database: proxy,
@@ -249,6 +268,10 @@ impl Replica {
             faults,
             planted: Mutex::default(),
         }
+    }
+    fn only_decides(&mut self) {
+        let url = self.url.replace("mandate@", &format!("{DECIDES}@"));
+        self.installation.set("MANDATE_DATABASE_URL", url).set("MANDATE_ROLE", "pdp");
     }
     pub fn start(&self) {
         let server = self.installation.start();
@@ -342,6 +365,7 @@ pub fn change(change: Change, key: &str) -> Call {
         transition(on, key, &body)
     };
     match change {
+        Change::Strict(_) => unreachable!("it is made by the command line"),
         Change::Lea(n, true) => command(&site(n), "grant_role", "lea", json!("WebsiteManager")),
         Change::Lea(n, false) => command(&site(n), "revoke_role", "lea", json!(null)),
         Change::BoBlocked(true) => command("managed", "block_agency_member", "bo", json!(null)),

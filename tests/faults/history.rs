@@ -78,6 +78,8 @@ pub enum Change {
     Lea(usize, bool),
     BoBlocked(bool),
     AgencyActive(bool),
+    /// Whether policies are in force by which Lea's role does not let her edit.
+    Strict(bool),
 }
 
 /// Everything of one run.
@@ -109,21 +111,27 @@ impl Oracle<'_> {
     }
     fn allows(&self, subject: Subject, revision: u64) -> bool {
         match subject {
-            Subject::Lea(site) => self
-                .last(revision, |change| match change {
+            // One decision rests on the site and on the policies.
+            Subject::Lea(site) => {
+                let given = self.last(revision, |change| match change {
                     Change::Lea(which, may) if which == site => Some(may),
-                    Change::Lea(..) | Change::BoBlocked(_) | Change::AgencyActive(_) => None,
-                })
-                .unwrap_or(false),
+                    _ => None,
+                });
+                let strict = self.last(revision, |change| match change {
+                    Change::Strict(strict) => Some(strict),
+                    _ => None,
+                });
+                given.unwrap_or(false) && !strict.unwrap_or(false)
+            }
             // One decision rests on the site and on the agency: a mixture of two revisions shows.
             Subject::Bo => {
                 let blocked = self.last(revision, |change| match change {
                     Change::BoBlocked(blocked) => Some(blocked),
-                    Change::Lea(..) | Change::AgencyActive(_) => None,
+                    _ => None,
                 });
                 let active = self.last(revision, |change| match change {
                     Change::AgencyActive(active) => Some(active),
-                    Change::Lea(..) | Change::BoBlocked(_) => None,
+                    _ => None,
                 });
                 active.unwrap_or(true) && !blocked.unwrap_or(false)
             }

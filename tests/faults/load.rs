@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    path::Path,
     sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     thread,
     time::{Duration, Instant},
@@ -13,6 +14,7 @@ use crate::{
     cluster::{OWN, SITES, World, change, question},
     history::{Change, Check, Durable, Flip, Healed, History, Said, Subject},
     http::{Answer, Client},
+    policy_folders::activate,
     seeded::Seeded,
 };
 
@@ -155,6 +157,27 @@ impl<'a> Load<'a> {
         self.history.lock().flips.push(flip.clone());
         flip
     }
+    /// Puts policies in force, and waits until they are effective; what was told.
+    pub fn activate(&self, policies: &Path) -> Flip {
+        let sent = Instant::now();
+        let run = activate(&self.world.direct, policies);
+        let got = Instant::now();
+        assert_eq!(run.code, Some(0), "{run:?}");
+        let said: serde_json::Value = serde_json::from_str(&run.out).unwrap();
+        let flip = Flip {
+            key: format!("policies-{}", KEYS.fetch_add(1, Ordering::AcqRel)),
+            sent,
+            got,
+            status: 200,
+            code: String::new(),
+            revision: said["revision"].as_u64().unwrap(),
+            effective: said["status"] == "effective",
+            acks: said["acks"].as_str().unwrap().to_owned(),
+            waited: Duration::from_millis(said["waited_ms"].as_u64().unwrap()),
+        };
+        self.history.lock().flips.push(flip.clone());
+        flip
+    }
     /// Asks a replica about the own site; what was said.
     pub fn ask_own(&self, replica: usize) -> Said {
         let check = ask(&mut self.world.replicas[replica].client(), replica, Subject::Lea(OWN), None).0;
@@ -218,6 +241,7 @@ impl<'a> Load<'a> {
                 Change::Lea(site, may) => state[site] = may,
                 Change::BoBlocked(now) => blocked = now,
                 Change::AgencyActive(now) => active = now,
+                Change::Strict(_) => {}
             }
         }
         while !self.over() {
@@ -238,6 +262,7 @@ impl<'a> Load<'a> {
                 Change::Lea(site, may) => state[site] = may,
                 Change::BoBlocked(now) => blocked = now,
                 Change::AgencyActive(now) => active = now,
+                Change::Strict(_) => {}
             }
             let rest = self.rest.load(Ordering::Acquire);
             thread::sleep(Duration::from_millis(if changer < CHANGERS { rest } else { rest * 8 }));

@@ -24,6 +24,8 @@ mod http;
 mod load;
 mod mutants;
 mod pgbouncer;
+#[path = "../servers/policy_folders.rs"]
+mod policy_folders;
 #[path = "../servers/postgres.rs"]
 #[expect(dead_code, reason = "one server for many kinds of test")]
 mod postgres;

@@ -33,6 +33,8 @@ mod kill;
 mod matrix;
 mod metrics;
 mod policies;
+#[path = "../servers/policy_folders.rs"]
+mod policy_folders;
 mod principals;
 mod process_roles;
 mod program;

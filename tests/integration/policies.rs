@@ -1,8 +1,7 @@
 //! Policies in force on many replicas: activated like a handover, taken by everybody or by nobody.
 
 use std::{
-    fs,
-    path::{Path, PathBuf},
+    path::Path,
     sync::atomic::{AtomicBool, Ordering},
     thread,
 };
@@ -11,53 +10,11 @@ use serde_json::{Value, json};
 
 use crate::{
     http::Client,
-    program::Run,
+    policy_folders::{activate, policies_in, rewrite, strict_in},
     replicas::{World, deed, flip, lea_may, postgres::Postgres},
     server::{Installation, until},
     worlds,
 };
-
-/// A copy of the policies and their schema.
-fn policies_in(folder: &Path, name: &str) -> PathBuf {
-    let place = folder.join(name);
-    copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("policies"), &place.join("policies"));
-    copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas"), &place.join("schemas"));
-    place
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
-        let (path, place) = (entry.path(), to.join(entry.file_name()));
-        if path.is_dir() {
-            copy(&path, &place);
-        } else {
-            fs::write(&place, fs::read(&path).unwrap()).unwrap();
-        }
-    }
-}
-
-fn rewrite(file: &Path, from: &str, to: &str) {
-    let text = fs::read_to_string(file).unwrap();
-    assert!(text.contains(from), "{} has no `{from}`", file.display());
-    fs::write(file, text.replace(from, to)).unwrap();
-}
-
-/// The same policies, but that a website manager, such as Lea, may not edit content; with their tests.
-fn strict_in(folder: &Path) -> PathBuf {
-    let place = policies_in(folder, "strict");
-    rewrite(&place.join("policies/roles/website-manager.cedar"), "Sites::Action::\"EditContent\",", "");
-    let tests = place.join("policies/roles/website-manager.tests.toml");
-    rewrite(&tests, "\"-PurgeContent\"", "\"-PurgeContent\", \"-EditContent\"");
-    place
-}
-
-fn activate(installation: &Installation, place: &Path) -> Run {
-    let (policies, schemas) = (place.join("policies"), place.join("schemas"));
-    let words =
-        ["policy", "activate", "--policies", policies.to_str().unwrap(), "--schemas", schemas.to_str().unwrap()];
-    installation.run(&words)
-}
 
 fn activated(installation: &Installation, place: &Path) -> Value {
     let run = activate(installation, place);

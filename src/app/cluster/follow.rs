@@ -153,7 +153,7 @@ impl Following {
 
     fn find_policies(&self, named: Option<&str>) -> Result<Option<Arc<SitePolicies>>, Unfound> {
         let Some(named) = named else { return Err(Unfound::Unusable("there are none".into())) };
-        if self.view.policies().bundle().sha256() == named {
+        if self.view.policies().bundle().sha256() == named || fault::mutant(Mutant::OldPolicies) {
             return Ok(None);
         }
         let read = self.runtime.block_on(self.store.policies(named)).map_err(Unfound::Unread)?;

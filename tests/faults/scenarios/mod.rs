@@ -2,6 +2,7 @@
 
 mod clocks;
 mod database;
+mod policies;
 mod redis;
 mod replicas;
 mod writers;
