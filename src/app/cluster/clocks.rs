@@ -29,7 +29,10 @@ impl Clocks {
         let (boot_before, wall_before) = *self.anchor.get_or_insert((boot, wall));
         let counted = boot.since(boot_before).unwrap_or_default();
         let shown = Duration::from_micros(wall.as_micros().abs_diff(wall_before.as_micros()));
-        let apart = counted.abs_diff(shown) > APART + counted / 10;
+        // With its sign: a wall clock that was set back by twice what was counted shows as much, the other way.
+        let back = wall.as_micros() < wall_before.as_micros();
+        let distance = if back { counted.saturating_add(shown) } else { counted.abs_diff(shown) };
+        let apart = distance > APART + counted / 10;
         if apart || counted.max(shown) >= ANCHORED {
             self.anchor = Some((boot, wall));
         }

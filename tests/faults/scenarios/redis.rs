@@ -55,13 +55,6 @@ const MOST_ROUNDS: usize = 10;
 /// What the third replica reads of the database comes to its memory late, when the site may have changed since.
 const LATE: &str = "point site_read sleep 20";
 
-/// The mistakes about the age of copies, in a play that broke nothing without them.
-fn notices_old_copies(run: &Run, world: &World, adversity: impl Fn(&World, &Load<'_>)) {
-    for mistake in ["untagged", "tag_at_fill"] {
-        run.notices(world, mistake, &[0, 1, 2], None, &adversity);
-    }
-}
-
 #[test]
 #[cfg_attr(not(feature = "faults"), ignore = "needs the feature `faults`: `make faults`")]
 fn s10_redis_comes_back_with_old_data() {
@@ -91,7 +84,9 @@ fn s10_redis_comes_back_with_old_data() {
         assert!(old > 0.0, "no copy was older than what its replica knew");
         vec![format!("{old} copies were found to be old")]
     });
-    notices_old_copies(&run, &world, |world, load| {
+    // Not `tag_at_fill`: what it reads it never shares, so that an old Redis has no part in it; a play rarely has the change
+    // between reading and remembering that shows it. Scenario 13 makes replicas read often enough.
+    run.notices(&world, "untagged", &[0, 1, 2], None, |world, load| {
         restore(world, load);
     });
     world.direct.verify_audit();
@@ -136,7 +131,8 @@ fn s11_redis_fails_over_to_an_old_replica() {
         fail_over(world, load, effort().1);
         Vec::new()
     });
-    notices_old_copies(&run, &world, |world, load| fail_over(world, load, 1));
+    // Not `tag_at_fill`, as in scenario 10.
+    run.notices(&world, "untagged", &[0, 1, 2], None, |world, load| fail_over(world, load, 1));
     world.direct.verify_audit();
 }
 
@@ -210,9 +206,11 @@ fn s13_redis_is_poisoned() {
         assert!(found > 0.0, "nobody has noticed that a copy was not written by one of us");
         vec![format!("{poisoned} copies were written, {found} times one was noticed")]
     });
-    notices_old_copies(&run, &world, |world, load| {
-        poison(world, load, &|lasted| lasted < Duration::from_secs(1));
-    });
+    for mistake in ["untagged", "tag_at_fill"] {
+        run.notices(&world, mistake, &[0, 1, 2], None, |world, load| {
+            poison(world, load, &|lasted| lasted < Duration::from_secs(1));
+        });
+    }
     world.direct.verify_audit();
 }
 
