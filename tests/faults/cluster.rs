@@ -106,10 +106,14 @@ impl World {
         }
         let world = Self { plan, database: Mutex::new(database), redis: redis.map(Mutex::new), replicas, direct };
         std::thread::scope(|scope| {
-            for replica in &world.replicas {
+            for (_, replica) in world.replicas.iter().enumerate().filter(|(n, _)| Some(*n) != world.plan.decides) {
                 scope.spawn(|| replica.start());
             }
         });
+        // It finds the policies that the others have put in force.
+        if let Some(n) = world.plan.decides {
+            world.replicas[n].start();
+        }
         world
     }
 

@@ -68,6 +68,9 @@ const REGISTER: &str = "
     FROM head, lease
     ON CONFLICT (id) DO UPDATE SET renewed_at = excluded.renewed_at, max_stale_ms = excluded.max_stale_ms";
 
+/// Whether what was written last is committed: a statement that writes nothing has no transaction id of its own.
+const COMMITTED: &str = "SELECT pg_current_xact_id_if_assigned() IS NULL AS committed";
+
 const READ: &str = "
     WITH own AS (
         UPDATE replica SET epoch = $2, timeline = $3, applied = $4, max_stale_ms = (SELECT ttl_ms FROM lease),
@@ -144,6 +147,15 @@ impl Replica {
             }
             client.batch_execute("LISTEN mandate").await.map_err(|error| failed(&error))?;
             client.execute(REGISTER, &[&id, &address, &build]).await.map_err(|error| failed(&error))?;
+            // Nobody else would see the entry, and no writer would wait for its replica.
+            let own = client.query_one(COMMITTED, &[]).await.map_err(|error| failed(&error))?;
+            if !own.try_get::<_, bool>("committed").map_err(|error| failed(&error))? {
+                return Err(StoreError::Unavailable(
+                    "this replica's entry is part of a transaction that somebody left open: connect to the server itself, or \
+                     through a pooler that gives each client a session of its own"
+                        .into(),
+                ));
+            }
             client.prepare(READ).await.map_err(|error| failed(&error))
         })?;
         self.session = Some((session, statement));
