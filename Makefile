@@ -6,6 +6,8 @@ NEXTEST := $(shell command -v cargo-nextest 2>/dev/null)
 
 # The fault suites want the program with its feature, and nothing beside them.
 FAULTS := $(CARGO) test --locked --no-fail-fast
+# What of them every change has to pass: the planted mistakes, and faults that take seconds.
+FAULTS_ALWAYS := mutants:: history:: proxy:: s02_ s03_ s04_ s06_ s07_ s24_
 
 .DEFAULT_GOAL := help
 .PHONY: help tools test faults faults-short walk kills check bench bless demo
@@ -24,6 +26,7 @@ else
 	$(CARGO) test --locked --lib --bins --tests --no-fail-fast
 endif
 	$(CARGO) test --locked --doc
+	$(FAULTS) --features faults --test faults -- --test-threads=2 $(FAULTS_ALWAYS)
 
 faults-short: tools ## try the promise under every fault, once each (about ten minutes)
 	$(FAULTS) --features faults --test pairs --test faults -- --test-threads=1
