@@ -18,6 +18,7 @@ use crate::{
     },
     authoring::{self, PolicyFolder},
     config::Database,
+    lease::Acks,
     policy::Problems,
 };
 
@@ -67,17 +68,18 @@ impl Activate {
                 done.revision, failure.detail
             ))
         })?;
-        let mut said = json!({
+        let Effective::Yes { waited, acks, .. } = effective else {
+            return Err(Stop::failed("the policies are in force and not effective yet: run the command again"));
+        };
+        let said = json!({
             "policies": done.now,
             "before": done.before,
             "revision": done.revision,
             "tests": report.tests,
             "status": "effective",
+            "waited_ms": u64::try_from(waited.as_millis()).unwrap_or(u64::MAX),
+            "acks": acks.map(Acks::wire_name),
         });
-        if let Effective::Yes { waited, acks, .. } = effective {
-            said["waited_ms"] = json!(u64::try_from(waited.as_millis()).unwrap_or(u64::MAX));
-            said["acks"] = json!(acks.map(|acks| acks.wire_name()));
-        }
         writeln!(std::io::stdout(), "{said}")?;
         Ok(Exit::Done)
     }

@@ -1,4 +1,4 @@
-//! A real PgBouncer in front of the database, which gives a connection to whoever has a transaction, and to others after it.
+//! A real `PgBouncer` in front of the database, which gives a connection to whoever has a transaction, and to others after it.
 
 use std::{
     fs,

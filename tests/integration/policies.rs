@@ -138,7 +138,7 @@ fn a_replica_is_not_asked_what_policies_it_was_started_with() {
     let said = activated(&world.installation, &usual);
     assert_eq!(said["acks"], "lease_expiry", "{said}");
     assert!(signal("-CONT").success());
-    assert_eq!(until("it answers", || lea_may(&mut late.client())), true);
+    assert!(until("it answers", || lea_may(&mut late.client())));
 }
 
 #[test]
@@ -185,15 +185,15 @@ fn a_replica_that_cannot_use_the_policies_answers_nothing() {
     let poor = installation.start();
     let (mut rich, mut asked) = (world.replicas[0].client(), poor.client());
     flip(&mut rich, 0);
-    assert_eq!(until("it answers", || lea_may(&mut asked)), true);
+    assert!(until("it answers", || lea_may(&mut asked)));
 
     let said = activated(&world.installation, &strict);
     assert_eq!(said["acks"], "lease_expiry", "it is waited for: {said}");
     assert_eq!(lea_may(&mut asked), None, "{}", poor.log());
-    assert_eq!(until("it answers", || lea_may(&mut rich)), false);
+    assert!(!until("it answers", || lea_may(&mut rich)));
     assert!(poor.log().contains("policy_bundle"), "{}", poor.log());
     assert!(database.ask("GRANT SELECT ON mandate.policy_bundle TO sidecar").is_some());
-    assert_eq!(until("it answers by the new ones", || lea_may(&mut asked)), false);
+    assert!(!until("it answers by the new ones", || lea_may(&mut asked)));
 
     // What is kept was changed by hand, or comes from a version that means something else by it.
     let strict_hash = said["policies"].as_str().unwrap();

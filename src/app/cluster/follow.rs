@@ -35,6 +35,8 @@ use crate::{
 const POLLS_PER_LEASE: u32 = 5;
 /// How long a lost connection is left alone.
 const AFTER_FAILURE: Duration = Duration::from_millis(200);
+/// How long policies that cannot be used are left alone: looking at them takes time, and only somebody can mend them.
+const BUILD_AGAIN: Duration = Duration::from_secs(2);
 /// How long checks under the view before may take to end before the registry hears of a new one; and between two looks.
 const DRAIN: (Duration, Duration) = (Duration::from_millis(50), Duration::from_micros(200));
 
@@ -55,6 +57,8 @@ pub(super) struct Following {
     pub quarantined: Arc<AtomicBool>,
     /// Raised while the policies in force cannot be used.
     pub unusable: Arc<AtomicBool>,
+    /// The policies that could not be used, why, and when that was seen.
+    pub refused: Option<(String, String, Instant)>,
     /// Said once for each time that it begins.
     pub troubled: bool,
     /// Both clocks, as they were read before.
@@ -132,7 +136,7 @@ impl Following {
 
     /// The policies that an answer names, built and checked, where they are not those that are shown already. Where that
     /// cannot be done the answer is not taken: no lease may be extended past policies that nobody here can apply.
-    fn policies(&self, named: Option<&str>) -> Result<Option<Arc<SitePolicies>>, StoreError> {
+    fn policies(&mut self, named: Option<&str>) -> Result<Option<Arc<SitePolicies>>, StoreError> {
         let found = self.find_policies(named);
         match &found {
             Ok(_) => self.unusable.store(false, Ordering::Release),
@@ -151,13 +155,21 @@ impl Following {
         })
     }
 
-    fn find_policies(&self, named: Option<&str>) -> Result<Option<Arc<SitePolicies>>, Unfound> {
+    fn find_policies(&mut self, named: Option<&str>) -> Result<Option<Arc<SitePolicies>>, Unfound> {
         let Some(named) = named else { return Err(Unfound::Unusable("there are none".into())) };
         if self.view.policies().bundle().sha256() == named || fault::mutant(Mutant::OldPolicies) {
             return Ok(None);
         }
+        if let Some((name, why, at)) = &self.refused
+            && name == named
+            && at.elapsed() < BUILD_AGAIN
+        {
+            return Err(Unfound::Unusable(why.clone()));
+        }
         let read = self.runtime.block_on(self.store.policies(named)).map_err(Unfound::Unread)?;
-        policies::build(named, read).map(Some).map_err(Unfound::Unusable)
+        let built = policies::build(named, read);
+        self.refused = built.as_ref().err().map(|why| (named.to_owned(), why.clone(), Instant::now()));
+        built.map(Some).map_err(Unfound::Unusable)
     }
 
     fn take(&mut self, sent: Boot, polled: Polled) -> Result<Duration, StoreError> {

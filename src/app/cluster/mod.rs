@@ -125,6 +125,7 @@ impl Cluster {
             meter: Arc::clone(&meter),
             quarantined: Arc::clone(&quarantined),
             unusable: Arc::clone(&unusable),
+            refused: None,
             troubled: false,
             clocks: Clocks::default(),
             turn,

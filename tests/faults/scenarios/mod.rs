@@ -74,7 +74,7 @@ impl Run {
         }
         let of = hurt.map(|replica| format!("replica {replica} "));
         let found = (0..TRIES).find_map(|_| {
-            let (_, history) = Load::new(world, *seed).while_(|load| adversity(world, load));
+            let ((), history) = Load::new(world, *seed).while_(|load| adversity(world, load));
             let found = history.judge(&world.durable());
             found.into_iter().find(|one| of.as_ref().is_none_or(|of| one.what.starts_with(of)))
         });
