@@ -41,7 +41,7 @@ const MODULES: &[Module] = &[
     edge("fault", &[]),
     edge("metrics", &[]),
     edge("clock", &["fault", "ids", "time", "lease"]),
-    edge("store", &["digest", "ids", "revision", "time", "lease", "site", "assignment", "handover", "fault"]),
+    edge("store", &["digest", "ids", "revision", "time", "lease", "policy", "site", "assignment", "handover", "fault"]),
     edge("config", &["ids", "time", "handover"]),
     edge("cache", &["ids", "revision", "time", "lease", "metrics", "site", "assignment", "store", "config"]),
     edge("telemetry", &["config"]),

@@ -18,7 +18,6 @@ use crate::{
     },
     authoring::{self, PolicyFolder},
     config::Database,
-    lease::Acks,
     policy::Problems,
 };
 
@@ -68,7 +67,7 @@ impl Activate {
                 done.revision, failure.detail
             ))
         })?;
-        let Effective::Yes { waited, acks, .. } = effective else {
+        let Effective::Yes { waited, .. } = effective else {
             return Err(Stop::failed("the policies are in force and not effective yet: run the command again"));
         };
         let said = json!({
@@ -78,7 +77,7 @@ impl Activate {
             "tests": report.tests,
             "status": "effective",
             "waited_ms": u64::try_from(waited.as_millis()).unwrap_or(u64::MAX),
-            "acks": acks.map(Acks::wire_name),
+            "acks": effective.acks(),
         });
         writeln!(std::io::stdout(), "{said}")?;
         Ok(Exit::Done)

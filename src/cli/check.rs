@@ -27,7 +27,7 @@ use crate::{
     app::{import::Record, policies},
     assignment::{Asked, Circumstances, Directory, Facts, Flags, Outcome, SitePolicies, SiteRow, Standing},
     clock::{Clock as _, SystemClock},
-    config::Config,
+    config::{Config, Database},
     explanation,
     ids::{Account, Principal, SiteId},
     site::Site,
@@ -130,6 +130,10 @@ impl Check {
     }
 
     fn offline(&self, config: &Config) -> Result<Answer, Stop> {
+        // A database that names its policies is asked for them; everywhere else they are the configured ones.
+        let own = || PolicyFiles::of(config)?.load();
+        let asks = self.data.is_none() && matches!(config.database_url, Database::Postgres(_));
+        let configured = if asks { None } else { Some(own()?) };
         let (directory, site, floor, in_force) = match &self.data {
             Some(file) => {
                 let (directory, site) = from_file(file, &self.site)?;
@@ -137,7 +141,7 @@ impl Check {
             }
             None => from_database(config, &self.site)?,
         };
-        let policies = in_force.map_or_else(|| PolicyFiles::of(config)?.load(), Ok)?;
+        let policies = in_force.or(configured).map_or_else(own, Ok)?;
         let now = self.now.unwrap_or_else(|| SystemClock.now().max(floor));
         let outcome = self.decide(config, &policies, &directory, site.as_ref(), now)?;
         Ok(Answer::of(&outcome, &policies))

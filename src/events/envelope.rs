@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::Value;
 use sha2::Sha256;
 
-use crate::store::{AuditEvent, delivery::event_id};
+use crate::store::{AuditEvent, POLICY_KEY, delivery::event_id};
 
 /// The media type of the body.
 pub const MEDIA_TYPE: &str = "application/cloudevents+json";
@@ -80,17 +80,19 @@ impl Envelope {
     }
 }
 
-/// The site's id, or the agency or member of staff as a reference.
+/// The site's id, or the agency or member of staff as a reference, or the policies.
 fn subject(event: &AuditEvent) -> Option<String> {
     if let Some(site) = &event.site {
         return Some(site.to_string());
     }
-    ["agency", "staff", "account"].into_iter().find_map(|kind| {
+    let policies = || event.data.get("policies").map(|_| POLICY_KEY.to_owned());
+    let named = ["agency", "staff", "account"].into_iter().find_map(|kind| {
         let named = event.data.get(kind)?;
         let id = named.as_str().or_else(|| named.get("id")?.as_str())?;
         let id = id.strip_prefix(kind).and_then(|id| id.strip_prefix(':')).unwrap_or(id);
         Some(format!("{kind}:{id}"))
-    })
+    });
+    named.or_else(policies)
 }
 
 #[cfg(test)]
@@ -134,6 +136,7 @@ mod tests {
             (json!({"agency": "x"}), Some("agency:x")),
             (json!({"agency": "agency:x", "user": "y"}), Some("agency:x")),
             (json!({"staff": "sam"}), Some("staff:sam")),
+            (json!({"policies": "5eed", "before": null}), Some("policy")),
             (json!({}), None),
         ] {
             let event = AuditEvent { site: None, data, ..event() };

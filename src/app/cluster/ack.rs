@@ -45,6 +45,17 @@ pub enum Effective {
     },
 }
 
+impl Effective {
+    /// By what it is known, as it is told to callers.
+    #[must_use]
+    pub fn acks(&self) -> Option<&'static str> {
+        match self {
+            Self::Yes { acks, .. } => acks.map(Acks::wire_name),
+            Self::NotYet { .. } => None,
+        }
+    }
+}
+
 /// What a writer reads while it waits. It need not be a replica itself.
 pub(in crate::app) struct Waiting {
     store: Arc<SqlStore>,
