@@ -9,6 +9,7 @@ use super::{
     block_on, database,
     exit::{Exit, Stop},
     policies::PolicyFiles,
+    policy::invalid,
     settings::Places,
 };
 use crate::{
@@ -18,7 +19,6 @@ use crate::{
     },
     authoring::{self, PolicyFolder},
     config::Database,
-    policy::Problems,
 };
 
 /// Puts the policies of the folder in force on every replica, and waits until no one answers by others.
@@ -82,8 +82,4 @@ impl Activate {
         writeln!(std::io::stdout(), "{said}")?;
         Ok(Exit::Done)
     }
-}
-
-fn invalid(problems: &Problems) -> Stop {
-    Stop { exit: Exit::InvalidPolicies, message: format!("the policy folder is not right:\n{problems}") }
 }

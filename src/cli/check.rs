@@ -27,7 +27,7 @@ use crate::{
     app::{import::Record, policies},
     assignment::{Asked, Circumstances, Directory, Facts, Flags, Outcome, SitePolicies, SiteRow, Standing},
     clock::{Clock as _, SystemClock},
-    config::{Config, Database},
+    config::Config,
     explanation,
     ids::{Account, Principal, SiteId},
     site::Site,
@@ -130,18 +130,16 @@ impl Check {
     }
 
     fn offline(&self, config: &Config) -> Result<Answer, Stop> {
-        // A database that names its policies is asked for them; everywhere else they are the configured ones.
         let own = || PolicyFiles::of(config)?.load();
-        let asks = self.data.is_none() && matches!(config.database_url, Database::Postgres(_));
-        let configured = if asks { None } else { Some(own()?) };
-        let (directory, site, floor, in_force) = match &self.data {
-            Some(file) => {
-                let (directory, site) = from_file(file, &self.site)?;
-                (directory, site, Timestamp::default(), None)
-            }
-            None => from_database(config, &self.site)?,
+        let (directory, site, floor, policies) = if let Some(file) = &self.data {
+            let policies = own()?;
+            let (directory, site) = from_file(file, &self.site)?;
+            (directory, site, Timestamp::default(), policies)
+        } else {
+            let configured = PolicyFiles::of_embedded(config)?;
+            let (directory, site, floor, in_force) = from_database(config, &self.site)?;
+            (directory, site, floor, in_force.or(configured).map_or_else(own, Ok)?)
         };
-        let policies = in_force.or(configured).map_or_else(own, Ok)?;
         let now = self.now.unwrap_or_else(|| SystemClock.now().max(floor));
         let outcome = self.decide(config, &policies, &directory, site.as_ref(), now)?;
         Ok(Answer::of(&outcome, &policies))

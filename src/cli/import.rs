@@ -59,12 +59,10 @@ impl Import {
     pub fn run(self) -> Result<Exit, Stop> {
         let config = self.places.load()?;
         let mut lines = Lines::open(&self.file)?;
-        // A database that names its policies is asked for them; the embedded one has the configured ones.
-        let own = || PolicyFiles::of(&config)?.load();
-        let configured = if matches!(config.database_url, Database::Sqlite(_)) { Some(own()?) } else { None };
+        let configured = PolicyFiles::of_embedded(&config)?;
         let store = open(&config.database_url)?;
         let in_force = block_on(policies::in_force(&store))??;
-        let policies = in_force.or(configured).map_or_else(own, Ok)?;
+        let policies = in_force.or(configured).map_or_else(|| PolicyFiles::of(&config)?.load(), Ok)?;
         let imported = block_on(import(&store, &policies, &mut lines))??;
         writeln!(
             std::io::stdout(),

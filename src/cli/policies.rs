@@ -14,7 +14,11 @@ use super::{
     bundled,
     exit::{Exit, Stop},
 };
-use crate::{assignment::SitePolicies, config::Config, policy::Source};
+use crate::{
+    assignment::SitePolicies,
+    config::{Config, Database},
+    policy::Source,
+};
 
 /// The files of a policy folder and its schema.
 #[derive(Debug, Clone)]
@@ -52,6 +56,18 @@ impl PolicyFiles {
             return Err(Stop::failed("the schema folder must hold exactly one `*.cedarschema` file"));
         };
         Ok(Self { schema, files, folder: place, origin })
+    }
+
+    /// The configured policies, for a command that works on a database; none where the database says which are in force,
+    /// which it is asked when it is open. Before that, so that nothing is made for a command that cannot go on.
+    ///
+    /// # Errors
+    /// As [`PolicyFiles::of`] and [`PolicyFiles::load`].
+    pub fn of_embedded(config: &Config) -> Result<Option<Arc<SitePolicies>>, Stop> {
+        match config.database_url {
+            Database::Sqlite(_) => Self::of(config)?.load().map(Some),
+            Database::Postgres(_) => Ok(None),
+        }
     }
 
     /// The copies compiled in.

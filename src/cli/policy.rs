@@ -139,7 +139,7 @@ fn open(places: &Places) -> Result<Opened, Stop> {
     Ok(Opened { files, folder, policies })
 }
 
-fn invalid(problems: &Problems) -> Stop {
+pub(super) fn invalid(problems: &Problems) -> Stop {
     Stop { exit: Exit::InvalidPolicies, message: format!("the policy folder is not right:\n{problems}") }
 }
 

@@ -6,8 +6,8 @@
 //! and each must be caught.
 //!
 //! `make faults` runs all of it for long and writes `docs/faults.md`; `make faults-short` runs it once, and
-//! `make test` runs the mistakes and the scenarios that take seconds. All build the program
-//! with the feature `faults` (`src/fault.rs`), and run one scenario at a time. `TEST_SEED` repeats what was drawn.
+//! `make test` runs the mistakes and the scenarios that take seconds, two at a time. All build the program with the feature
+//! `faults` (`src/fault.rs`). `TEST_SEED` repeats what was drawn.
 
 #![expect(
     clippy::unwrap_used,
