@@ -338,6 +338,8 @@ pub struct Registry {
     pub ttl_max: Duration,
     /// The chain at the revision that was asked about.
     pub chain: String,
+    /// Where the log of a server ends that waits for a synchronous standby; none where it does not, or may not be asked.
+    pub mark: Option<String>,
 }
 
 /// Where a committed change is safe.

@@ -169,6 +169,10 @@ impl State {
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => continue,
                 Err(_) => break,
             };
+            // It was cut while this waited: what was sent after the cut does not arrive.
+            if self.is_over(cuts) {
+                break;
+            }
             carried += read as u64;
             // What comes back once the connection is to end does not arrive.
             if doomed.load(Ordering::Acquire) && !there {

@@ -74,8 +74,13 @@ impl Redis {
     pub fn write(&self, copies: &[(Vec<u8>, Vec<u8>)]) {
         let client = redis::Client::open(format!("redis://127.0.0.1:{}/", self.port)).unwrap();
         let mut connection = client.get_connection().unwrap();
+        let mut all = redis::pipe();
         for (name, value) in copies {
-            redis::cmd("SET").arg(name).arg(value).exec(&mut connection).unwrap();
+            all.set(name, value).ignore();
+        }
+        // The client refuses to send nothing.
+        if !copies.is_empty() {
+            all.exec(&mut connection).unwrap();
         }
     }
 }

@@ -17,8 +17,9 @@ use crate::{
     store::{At, Durability, Registry, StoreError, sql::SqlStore},
 };
 
-/// How long a writer waits before it reads the registry again: at first, and at most.
-const ASK_AGAIN: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(100));
+/// How long a writer waits before it reads the registry again: at first, and at most. Healthy replicas need a few
+/// milliseconds, and whoever is late by then is late by far more: each pause is half as long again as the one before.
+const ASK_AGAIN: (Duration, Duration) = (Duration::from_micros(500), Duration::from_millis(100));
 /// How often the standby is asked whether it has the commit, and the pause in between.
 const STANDBY: (u32, Duration) = (20, Duration::from_millis(5));
 /// How often rows of dead replicas are looked for.
@@ -80,12 +81,12 @@ impl Waiting {
         let mut pause = ASK_AGAIN.0;
         loop {
             fault::point(Point::WhileWaiting);
-            let verdict = self.judge(revision, committed).await?;
+            let (verdict, mark) = self.judge(revision, committed).await?;
             let now = SystemBootClock.boottime();
             let waited = now.since(committed).unwrap_or_default();
             match verdict {
                 Verdict::Effective(acks) => {
-                    let durability = self.durability().await?;
+                    let durability = self.durability(mark).await?;
                     return Ok(Effective::Yes { waited, acks: Some(acks), durability });
                 }
                 Verdict::Pending { replicas, no_later_than } => {
@@ -94,15 +95,16 @@ impl Waiting {
                         return Ok(Effective::NotYet { no_later_than, pending });
                     }
                     tokio::time::sleep(pause.min(no_later_than)).await;
-                    pause = (pause * 2).min(ASK_AGAIN.1);
+                    pause = (pause * 3 / 2).min(ASK_AGAIN.1);
                 }
             }
         }
     }
 
-    async fn judge(&self, revision: Revision, committed: Boot) -> Result<Verdict, Failure> {
+    /// What may be said now; and where the server's log ended then, the commit included, if a standby is to have it.
+    async fn judge(&self, revision: Revision, committed: Boot) -> Result<(Verdict, Option<String>), Failure> {
         if fault::mutant(Mutant::AckAtCommit) {
-            return Ok(Verdict::Effective(Acks::All));
+            return Ok((Verdict::Effective(Acks::All), None));
         }
         let asked = SystemBootClock.boottime();
         let read = self.store.registry(revision).await;
@@ -118,29 +120,29 @@ impl Waiting {
         }
         let ack = |ttl_max, epoch| Ack { epoch, revision, committed, ttl_max, margin };
         match read {
-            Ok(At { epoch, revision: head, value: Registry { rows, ttl_max, chain } }) => {
+            Ok(At { epoch, revision: head, value: Registry { rows, ttl_max, chain, mark } }) => {
                 let ours = self.chains.of(&epoch.id, revision);
                 if head < revision || ours.is_some_and(|ours| ours != chain) {
                     tracing::error!(%revision, %head, "the database has lost a commit that this process made");
                     return Err(lost());
                 }
                 let registry = self.watch.lock().observe(asked, rows);
-                Ok(ack(ttl_max, epoch).judge(now, Some(&registry)))
+                Ok((ack(ttl_max, epoch).judge(now, Some(&registry)), mark))
             }
             // Whoever cannot be asked may hold the longest lease there is.
             Err(error) => {
                 tracing::warn!(%error, "the registry of replicas cannot be read");
-                Ok(ack(LONGEST_LEASE, Epoch { id: "".into(), timeline: "".into() }).judge(now, None))
+                let nowhere = Epoch { id: "".into(), timeline: "".into() };
+                Ok((ack(LONGEST_LEASE, nowhere).judge(now, None), None))
             }
         }
     }
 
-    /// Whether a second server has everything that is committed.
-    async fn durability(&self) -> Result<Durability, Failure> {
-        let found = match self.store.replication_mark().await {
-            Ok(Some(mark)) => self.on_standby(mark).await,
-            Ok(None) => Ok(Durability::Local),
-            Err(error) => Err(error),
+    /// Whether a second server has everything up to this mark.
+    async fn durability(&self, mark: Option<String>) -> Result<Durability, Failure> {
+        let found = match mark {
+            Some(mark) => self.on_standby(mark).await,
+            None => Ok(Durability::Local),
         };
         let durability = found.unwrap_or_else(|error| {
             tracing::warn!(%error, "it cannot be told whether a standby has the commit");

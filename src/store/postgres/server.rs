@@ -29,9 +29,10 @@ const CONNECT: Duration = Duration::from_secs(3);
 
 /// What every session is told. A transaction whose owner stopped in the middle is ended by the server; `off`, `local`
 /// and `remote_write` would answer before what was answered is durable, whatever the server's settings are changed to
-/// while the session lasts.
+/// while the session lasts. Every statement here touches a few rows, and compiling one takes longer than running it a
+/// thousand times, which the planner does where it knows nothing of the tables yet.
 const SESSION: &str = "
-    SET statement_timeout = '10s'; SET lock_timeout = '2s'; SET idle_in_transaction_session_timeout = '5s';
+    SET jit = off; SET statement_timeout = '10s'; SET lock_timeout = '2s'; SET idle_in_transaction_session_timeout = '5s';
     SELECT set_config('synchronous_commit', 'on', false)
     WHERE current_setting('synchronous_commit') <> 'remote_apply'";
 

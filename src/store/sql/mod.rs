@@ -87,7 +87,7 @@ impl SqlStore {
     /// # Errors
     /// As every read of the store, and where the database has no registry, because one process alone uses it.
     pub async fn registry(&self, revision: Revision) -> Result<At<Registry>, StoreError> {
-        self.readers.read(move |db| at(db, replicas::read(db, revision)?)).await
+        self.readers.read(move |db| replicas::read(db, revision)).await
     }
 
     /// Every registered replica, for people to look at.
@@ -104,14 +104,6 @@ impl SqlStore {
     /// As every write of the store.
     pub async fn forget(&self, replica: ReplicaId, renewed: Timestamp) -> Result<(), StoreError> {
         self.note(move |db| replicas::forget(db, &replica, renewed)).await
-    }
-
-    /// A mark in the log of a server that waits for a synchronous standby; none where it does not, or may not be asked.
-    ///
-    /// # Errors
-    /// As every read of the store.
-    pub async fn replication_mark(&self) -> Result<Option<String>, StoreError> {
-        self.readers.read(replicas::mark).await
     }
 
     /// Whether a synchronous standby has everything up to a mark on its disk.

@@ -3,33 +3,59 @@
 use std::time::Duration;
 
 use super::{
-    db::{Db, params},
-    fields::Fields,
-    log,
+    db::{Db, Value, params},
+    fields::{Fields, corrupt, int},
 };
 use crate::{
     lease::{Epoch, Registered, ReplicaId},
     revision::Revision,
-    store::{Registry, StoreError},
+    store::{At, GENESIS, Registry, StoreError},
     time::Timestamp,
 };
 
-/// All rows, the longest lease that any of them may hold, and the chain at a revision.
-pub(super) fn read(db: &dyn Db, revision: Revision) -> Result<Registry, StoreError> {
-    let longest = db.one("SELECT ttl_max_ms FROM lease", params![], |row| {
-        Fields { table: "lease", key: "1", row }.count("ttl_max_ms").map(Duration::from_millis)
-    })?;
-    let rows = db.all("SELECT * FROM replica", params![], |row| {
+/// Everything in one statement: a writer reads this again and again while callers wait. The limits tell the planner that
+/// there is one row each; it expects thousands of a table that was never analysed.
+const READ: &str = "
+    SELECT head.epoch AS history, head.revision, (SELECT ttl_max_ms FROM lease) AS ttl_max_ms,
+        coalesce((SELECT hash FROM audit WHERE revision <= ?1 ORDER BY revision DESC, seq DESC LIMIT 1), ?2) AS chain,
+        CASE WHEN current_setting('synchronous_standby_names') <> ''
+            AND current_setting('synchronous_commit') IN ('on', 'remote_apply')
+            AND pg_has_role(current_user, 'pg_read_all_stats', 'USAGE')
+        THEN pg_current_wal_flush_lsn()::text END AS mark,
+        replica.id, replica.epoch, replica.timeline, replica.applied, replica.max_stale_ms, replica.renewed_at
+    FROM (SELECT epoch, revision FROM head LIMIT 1) AS head LEFT JOIN replica ON true";
+
+/// All rows, the longest lease that any of them may hold, the chain at a revision, and where the server's log ends.
+pub(super) fn read(db: &dyn Db, revision: Revision) -> Result<At<Registry>, StoreError> {
+    let found = db.query(READ, params![int(revision.0)?, GENESIS])?;
+    let Some(first) = found.first() else { return Err(corrupt("head", "1", "there is no such row")) };
+    let f = Fields { table: "head", key: "1", row: first };
+    let mut rows = Vec::with_capacity(found.len());
+    for row in &found {
+        // Nobody is registered: the rest of the row stands alone.
+        if row.get("id") == Some(&Value::Null) {
+            continue;
+        }
         let f = Fields::keyed("replica", "id", row);
-        Ok(Registered {
+        rows.push(Registered {
             replica: ReplicaId::new(f.text("id")?),
             epoch: Epoch { id: f.text("epoch")?.into(), timeline: f.text("timeline")?.into() },
             applied: f.revision("applied")?,
             max_stale: Duration::from_millis(f.count("max_stale_ms")?),
             renewed: f.time("renewed_at")?,
-        })
-    })?;
-    Ok(Registry { rows, ttl_max: longest.unwrap_or_default(), chain: log::chain_at(db, revision)? })
+        });
+    }
+    let ttl_max = f.maybe_count("ttl_max_ms")?.map(Duration::from_millis).unwrap_or_default();
+    Ok(At {
+        revision: f.revision("revision")?,
+        epoch: Epoch { id: f.text("history")?.into(), timeline: db.timeline()?.into() },
+        value: Registry {
+            rows,
+            ttl_max,
+            chain: f.text("chain")?.to_owned(),
+            mark: f.maybe_text("mark")?.map(str::to_owned),
+        },
+    })
 }
 
 /// A row of the registry as it is shown to people.
@@ -68,18 +94,6 @@ pub(super) fn list(db: &dyn Db) -> Result<Vec<Listed>, StoreError> {
 pub(super) fn forget(db: &dyn Db, replica: &ReplicaId, renewed: Timestamp) -> Result<(), StoreError> {
     db.execute("DELETE FROM replica WHERE id = ?1 AND renewed_at = ?2", params![replica.as_str(), renewed])?;
     Ok(())
-}
-
-/// Where the server's log ends, if it has a synchronous standby to wait for and this role may look.
-pub(super) fn mark(db: &dyn Db) -> Result<Option<String>, StoreError> {
-    let sql = "SELECT CASE WHEN current_setting('synchronous_standby_names') <> ''
-            AND current_setting('synchronous_commit') IN ('on', 'remote_apply')
-            AND pg_has_role(current_user, 'pg_read_all_stats', 'USAGE')
-        THEN pg_current_wal_flush_lsn()::text END AS mark";
-    let found = db.one(sql, params![], |row| {
-        Ok(Fields { table: "the server", key: "its log", row }.maybe_text("mark")?.map(str::to_owned))
-    })?;
-    Ok(found.flatten())
 }
 
 /// Whether a synchronous standby has the log up to a mark on its disk.

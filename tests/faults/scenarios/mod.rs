@@ -92,6 +92,9 @@ impl Run {
             let p99 = history.quantile(0.99, healed.calm.0, healed.calm.1);
             println!("after the healing: p99 {p99:?}; {} changes were pending, {slowest:?}", healed.pending.len());
         }
+        if let Some(flip) = history.flips.iter().filter(|flip| flip.effective).max_by_key(|flip| flip.got - flip.sent) {
+            println!("the slowest change took {:?}: {flip:?}", flip.got - flip.sent);
+        }
         let mut violations = history.judge(&world.durable());
         violations.extend(history.judge_healing(world.replicas.len(), quick()));
         report::scenario(&Told { number: self.number, title: self.title, notes }, history, &violations);

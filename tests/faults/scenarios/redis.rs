@@ -15,6 +15,7 @@ use crate::{
     redis_server::Redis,
     report,
     seeded::Seeded,
+    server::until,
 };
 
 /// No check was refused but for a lease that a busy machine did not renew in time.
@@ -109,7 +110,7 @@ fn s11_redis_fails_over_to_an_old_replica() {
         world.replicas[2].faults(LATE);
         link.heal();
         let _: String = second.ask(&["REPLICAOF", "127.0.0.1", &link.port().to_string()]);
-        crate::server::until("it follows", || {
+        until("it follows", || {
             let info: String = second.ask(&["INFO", "replication"]);
             info.contains("master_link_status:up").then_some(())
         });
@@ -206,11 +207,30 @@ fn s13_redis_is_poisoned() {
         assert!(found > 0.0, "nobody has noticed that a copy was not written by one of us");
         vec![format!("{poisoned} copies were written, {found} times one was noticed")]
     });
-    for mistake in ["untagged", "tag_at_fill"] {
-        run.notices(&world, mistake, &[0, 1, 2], None, |world, load| {
-            poison(world, load, &|lasted| lasted < Duration::from_secs(1));
+    // For each mistake the poison that shows it at once. Old copies come back faster than new ones are written:
+    run.notices(&world, "untagged", &[0, 1, 2], None, |world, load| {
+        let redis = world.redis.as_ref().unwrap().lock();
+        for _ in 0..10 {
+            load.until_warm();
+            let (old, wanted) = (redis.copies(), load.made() + 2);
+            until("changes are made", || {
+                redis.write(&old);
+                (load.made() >= wanted).then_some(())
+            });
+        }
+    });
+    // Nothing but noise, so that everything is read from the database, and late: it is old before it is remembered.
+    run.notices(&world, "tag_at_fill", &[0, 1, 2], None, |world, load| {
+        let redis = world.redis.as_ref().unwrap().lock();
+        world.replicas[2].faults("point site_read sleep 100");
+        load.rest(1);
+        let wanted = load.made() + 20;
+        until("changes are made", || {
+            let noise: Vec<_> = redis.copies().into_iter().map(|(name, _)| (name, vec![0xA5; 64])).collect();
+            redis.write(&noise);
+            (load.made() >= wanted).then_some(())
         });
-    }
+    });
     world.direct.verify_audit();
 }
 
