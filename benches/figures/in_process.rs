@@ -5,7 +5,7 @@
 use std::{sync::Arc, time::Instant};
 
 use mandate::{
-    app::{App, Detail, Replication, Rules},
+    app::{self, App, Detail, Replication, Rules},
     assignment::{Asked, SitePolicies},
     cache::{Fill, View, shared::SharedCache},
     clock::{BootClock as _, SystemBootClock, SystemClock},
@@ -135,7 +135,8 @@ impl Place {
 impl Opened {
     async fn ask(&self, question: &Question) {
         let Question { principal, action, site, asked } = question;
-        let checked = self.app.check(Some(principal), action, Some(site), asked, Detail::Bare).await;
+        let (principal, site, asked) = (Some(principal.clone()), Some(site.clone()), asked.clone());
+        let checked = self.app.check(&app::Question { principal, action, site, asked, detail: Detail::Bare }).await;
         std::hint::black_box(checked.unwrap().outcome.allowed);
     }
     fn fill(&self, id: &SiteId, site: &Site) -> Fill {

@@ -1,7 +1,9 @@
-//! Checks: one question, answered at one revision.
+//! Checks: one question or several, answered at one revision.
 
 use std::sync::Arc;
 
+use futures_util::future::try_join_all;
+use smallvec::SmallVec;
 use smol_str::SmolStr;
 
 use super::{
@@ -10,7 +12,7 @@ use super::{
 };
 use crate::{
     assignment::{Asked, Moment, Outcome, SitePolicies, SiteRow, Standing},
-    cache::Fill,
+    cache::{Fill, Sights},
     clock::{BootClock as _, SystemBootClock},
     fault::{self, Mutant, Point},
     ids::{Principal, SiteId},
@@ -44,22 +46,76 @@ pub enum Detail {
     Full,
 }
 
+/// One question. `None` stands for a kind of principal or site that there is not.
+#[derive(Debug, Clone)]
+pub struct Question<'a> {
+    /// Who would act.
+    pub principal: Option<Principal>,
+    /// What they would do.
+    pub action: &'a str,
+    /// On which site.
+    pub site: Option<SiteId>,
+    /// What the caller says about the request.
+    pub asked: Asked,
+    /// How much of an answer is wanted.
+    pub detail: Detail,
+}
+
 /// What one look into the view gave.
-enum Look {
+enum Look<T> {
     /// An answer.
-    Answered(Checked),
-    /// The site is not in the view.
-    Unknown,
+    Answered(T),
+    /// These sites are not in the view.
+    Unknown(Vec<SiteId>),
     /// The lease does not hold.
     NoLease,
 }
 
-/// What the view shows of a site.
-enum Found {
-    Site(Arc<SiteRow>, Arc<SitePolicies>, Option<Moment>, Revision),
-    Absent(Arc<SitePolicies>, Revision),
-    Unknown,
+/// Where the view stood while sites were looked up.
+struct Stand {
+    revision: Revision,
+    token: SmolStr,
+    policies: Arc<SitePolicies>,
+    lease: Option<Arc<lease::View>>,
 }
+
+/// What one question is answered from: the site's row and the principal's moment on it, where there are both.
+type Found = Option<(Arc<SiteRow>, Option<Moment>)>;
+
+/// What was found at one revision so far. Where memory has room for few sites, filling one may cost another its place
+/// before all are looked at together.
+#[derive(Default)]
+struct Seen {
+    at: (Revision, SmolStr),
+    rows: SmallVec<[Option<Option<Arc<SiteRow>>>; 1]>,
+}
+
+/// When an answer ends a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Until {
+    /// Never: each question is answered.
+    #[default]
+    End,
+    /// After the first deny.
+    Deny,
+    /// After the first allow.
+    Permit,
+}
+
+impl Until {
+    /// Whether the questions after one with this answer are left alone.
+    #[must_use]
+    pub fn ends(self, allowed: bool) -> bool {
+        match self {
+            Self::End => false,
+            Self::Deny => !allowed,
+            Self::Permit => allowed,
+        }
+    }
+}
+
+/// Answers in the order of their questions, all at one revision.
+type Answers = SmallVec<[Checked; 1]>;
 
 /// The reading that a lease is held against.
 fn reading(lease: &lease::View) -> Boot {
@@ -73,48 +129,50 @@ fn reading(lease: &lease::View) -> Boot {
 const FILL_TRIES: usize = 1_000;
 
 impl App {
-    /// May this principal do this on this site? `None` stands for a kind of principal or site that there is not.
+    /// Answers one question.
     ///
     /// # Errors
     /// `503` when there is no answer: a fault is never told as a deny.
-    pub async fn check(
-        &self,
-        principal: Option<&Principal>,
-        action: &str,
-        site: Option<&SiteId>,
-        asked: &Asked,
-        detail: Detail,
-    ) -> Result<Checked, Failure> {
-        let mut watch = Stopwatch::start(if site.is_some() { Source::Memory } else { Source::Nothing });
-        let answer = self.answer(principal, action, site, asked, detail, &mut watch).await;
+    pub async fn check(&self, question: &Question<'_>) -> Result<Checked, Failure> {
+        if question.site.is_none() {
+            let watch = Stopwatch::start(Source::Nothing);
+            let answer = self.verified().await.map(|()| self.denied("unknown_site"));
+            self.meter.checked(&watch, &answer);
+            return answer;
+        }
+        let mut watch = Stopwatch::start(Source::Memory);
+        let answers = self.answers(std::slice::from_ref(question), Until::End, &mut watch).await;
+        let answer = answers.and_then(|answers| answers.into_iter().next().ok_or_else(overloaded));
         self.meter.checked(&watch, &answer);
         answer
     }
 
-    async fn answer(
+    /// Answers questions in their order and at one revision, up to the one whose answer is the last that is wanted.
+    ///
+    /// # Errors
+    /// `503` when one of them has no answer: then none has.
+    pub async fn check_each(&self, questions: &[Question<'_>], until: Until) -> Result<Vec<Checked>, Failure> {
+        let mut watch = Stopwatch::start(Source::Memory);
+        let answers = self.answers(questions, until, &mut watch).await.map(SmallVec::into_vec);
+        self.meter.checked_each(&watch, &answers);
+        answers
+    }
+
+    async fn answers(
         &self,
-        principal: Option<&Principal>,
-        action: &str,
-        site: Option<&SiteId>,
-        asked: &Asked,
-        detail: Detail,
+        questions: &[Question<'_>],
+        until: Until,
         watch: &mut Stopwatch,
-    ) -> Result<Checked, Failure> {
+    ) -> Result<Answers, Failure> {
         self.verified().await?;
-        let Some(site) = site else { return Ok(self.denied("unknown_site")) };
-        let mut asked_for_lease = false;
+        let (mut asked_for_lease, mut seen) = (false, Seen::default());
         for _ in 0..FILL_TRIES {
             let now = self.cluster.as_ref().map_or(Boot::default(), |_| SystemBootClock.boottime());
-            match self.check_in_view(principal, action, site, asked, detail)? {
-                Look::Answered(checked) => return Ok(checked),
-                Look::Unknown => {
+            match self.look(questions, until, &mut seen)? {
+                Look::Answered(answers) => return Ok(answers),
+                Look::Unknown(sites) => {
                     watch.missed(&self.meter);
-                    let (filled, source) = match &self.cluster {
-                        Some(cluster) => cluster.fill(&self.view, site).await?,
-                        None => (self.fill(site, now).await?, Source::Store),
-                    };
-                    watch.came_from(source);
-                    match filled {
+                    match self.fill_each(&sites, now, watch).await? {
                         Fill::Done => {}
                         // The view has moved on or is not there yet: let it, and read again.
                         Fill::Again | Fill::BelowFloor => tokio::task::yield_now().await,
@@ -130,7 +188,28 @@ impl App {
                 },
             }
         }
-        Err(Failure::new(Kind::Unavailable, "overloaded", "The site is changing too fast to be read. Try again."))
+        Err(overloaded())
+    }
+
+    /// Brings sites into the view, side by side; what came of the one that went worst.
+    async fn fill_each(&self, sites: &[SiteId], now: Boot, watch: &mut Stopwatch) -> Result<Fill, Failure> {
+        let fill = async |site| match &self.cluster {
+            Some(cluster) => cluster.fill(&self.view, site).await,
+            None => Ok((self.fill(site, now).await?, Source::Store)),
+        };
+        let filled = match sites {
+            [site] => vec![fill(site).await?],
+            sites => try_join_all(sites.iter().map(fill)).await?,
+        };
+        let worst = |fill: Fill| match fill {
+            Fill::Done => 0,
+            Fill::Again | Fill::BelowFloor => 1,
+            Fill::Ahead => 2,
+        };
+        // What had to come from farthest away is what it was waited for.
+        let from_store = filled.iter().any(|(_, source)| *source == Source::Store);
+        watch.came_from(if from_store { Source::Store } else { Source::Shared });
+        Ok(filled.into_iter().map(|(fill, _)| fill).max_by_key(|fill| worst(*fill)).unwrap_or(Fill::Done))
     }
 
     /// Brings a site into the view where nobody else writes.
@@ -148,31 +227,20 @@ impl App {
         }
     }
 
-    /// Answers when the site is in the view, under the lease that belongs to what was looked up.
-    fn check_in_view(
-        &self,
-        principal: Option<&Principal>,
-        action: &str,
-        site: &SiteId,
-        asked: &Asked,
-        detail: Detail,
-    ) -> Result<Look, Failure> {
+    /// Answers when all the sites are in the view, under the lease that belongs to what was looked up.
+    fn look(&self, questions: &[Question<'_>], until: Until, seen: &mut Seen) -> Result<Look<Answers>, Failure> {
         let wall = self.clock.now();
-        let (found, lease, token) = self.view.pin(site, |sight| {
-            let found = match (sight.row, sight.absent) {
-                (Some(row), _) => {
-                    let (row, policies) = (Arc::clone(row), Arc::clone(sight.policies));
-                    let now = wall.max(sight.at);
-                    let moment = principal.map(|principal| row.moment(principal, &policies, sight.directory, now));
-                    Found::Site(row, policies, moment, sight.revision)
-                }
-                (None, true) => Found::Absent(Arc::clone(sight.policies), sight.revision),
-                (None, false) => Found::Unknown,
+        let (found, stand) = self.view.pin_each(|sights| {
+            let stand = Stand {
+                revision: sights.revision(),
+                token: sights.token().clone(),
+                policies: Arc::clone(sights.policies()),
+                lease: sights.lease().cloned(),
             };
-            (found, sight.lease.cloned(), sight.token.clone())
+            (found(questions, sights, wall, seen), stand)
         });
         fault::point(Point::Pinned);
-        let lease = if fault::mutant(Mutant::TwoViews) { self.view.lease() } else { lease };
+        let lease = if fault::mutant(Mutant::TwoViews) { self.view.lease() } else { stand.lease.clone() };
         let pinned = match (&self.cluster, &lease) {
             (None, _) => None,
             // Read after the request was received: on this the promise rests (`lease`).
@@ -182,42 +250,50 @@ impl App {
             },
             (Some(_), None) => return Ok(Look::NoLease),
         };
-        let checked = match found {
-            Found::Unknown => return Ok(Look::Unknown),
-            Found::Absent(policies, revision) => {
-                Checked { outcome: Outcome::denied("unknown_site"), revision, token, policies, until: None }
-            }
-            Found::Site(row, policies, moment, revision) => {
-                let (outcome, until) = self.decide(&row, &policies, principal, moment, action, asked, detail)?;
-                Checked { outcome, revision, token, policies, until }
-            }
+        let found = match found {
+            Ok(found) => found,
+            Err(unknown) => return Ok(Look::Unknown(unknown)),
         };
-        let (Some(pinned), Some(lease)) = (pinned, &lease) else { return Ok(Look::Answered(checked)) };
+        let mut answers = Answers::new();
+        for (question, found) in questions.iter().zip(found) {
+            let checked = self.decide(question, found, &stand)?;
+            let last = until.ends(checked.outcome.allowed);
+            answers.push(checked);
+            if last {
+                break;
+            }
+        }
+        let (Some(pinned), Some(lease)) = (pinned, &lease) else { return Ok(Look::Answered(answers)) };
         // Again right before the reply: whoever was stopped in between asks anew.
-        let look = pinned.reply(reading(lease), checked).map_or(Look::NoLease, |(checked, _)| Look::Answered(checked));
+        let look = pinned.reply(reading(lease), answers).map_or(Look::NoLease, |(answers, _)| Look::Answered(answers));
         fault::point(Point::Evaluated);
         Ok(look)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one question, in its parts")]
-    fn decide(
+    fn decide(&self, question: &Question<'_>, found: Found, stand: &Stand) -> Result<Checked, Failure> {
+        let Stand { revision, token, policies, .. } = stand;
+        let (outcome, until) = match found {
+            None => (Outcome::denied("unknown_site"), None),
+            Some((row, moment)) => self.decide_on(question, &row, moment, policies)?,
+        };
+        Ok(Checked { outcome, revision: *revision, token: token.clone(), policies: Arc::clone(policies), until })
+    }
+
+    fn decide_on(
         &self,
+        question: &Question<'_>,
         row: &SiteRow,
-        policies: &Arc<SitePolicies>,
-        principal: Option<&Principal>,
         moment: Option<Moment>,
-        action: &str,
-        asked: &Asked,
-        detail: Detail,
+        policies: &Arc<SitePolicies>,
     ) -> Result<(Outcome, Option<Timestamp>), Failure> {
-        let Some(action) = policies.bundle().action(action) else {
+        let Some(action) = policies.bundle().action(question.action) else {
             return Ok((Outcome::denied("unknown_action"), None));
         };
-        let (Some(principal), Some(moment)) = (principal, moment) else {
+        let (Some(principal), Some(moment)) = (&question.principal, moment) else {
             return Ok((Outcome::denied("no_role"), None));
         };
-        let standing = Standing::at(policies, row, principal, moment, asked, self.step_up_s());
-        let outcome = match detail {
+        let standing = Standing::at(policies, row, principal, moment, &question.asked, self.step_up_s());
+        let outcome = match question.detail {
             Detail::Bare => standing.answer(action)?.into(),
             Detail::Full => standing.decide(action)?,
         };
@@ -234,6 +310,47 @@ impl App {
             until: None,
         }
     }
+}
+
+/// What the questions are answered from, or the sites that have to be read first.
+fn found(
+    questions: &[Question<'_>],
+    sights: Sights<'_>,
+    wall: Timestamp,
+    seen: &mut Seen,
+) -> Result<SmallVec<[Found; 1]>, Vec<SiteId>> {
+    let at = (sights.revision(), sights.token().clone());
+    if seen.rows.len() != questions.len() || seen.at != at {
+        *seen = Seen { at, rows: questions.iter().map(|_| None).collect() };
+    }
+    let (mut found, mut unknown) = (SmallVec::new(), Vec::new());
+    for (question, seen) in questions.iter().zip(&mut seen.rows) {
+        let Some(site) = &question.site else {
+            found.push(None);
+            continue;
+        };
+        let sight = sights.of(site);
+        match (sight.row, sight.absent) {
+            (Some(row), _) => *seen = Some(Some(Arc::clone(row))),
+            (None, true) => *seen = Some(None),
+            (None, false) => {}
+        }
+        let Some(row) = seen else {
+            if !unknown.contains(site) {
+                unknown.push(site.clone());
+            }
+            continue;
+        };
+        found.push(row.as_ref().map(|row| {
+            let moment = |principal| row.moment(principal, sight.policies, sight.directory, wall.max(sight.at));
+            (Arc::clone(row), question.principal.as_ref().map(moment))
+        }));
+    }
+    if unknown.is_empty() { Ok(found) } else { Err(unknown) }
+}
+
+fn overloaded() -> Failure {
+    Failure::new(Kind::Unavailable, "overloaded", "The site is changing too fast to be read. Try again.")
 }
 
 /// The reason codes as text, for denials that no policy was asked about.

@@ -159,23 +159,34 @@ impl Stopwatch {
 impl Meter {
     /// A check is over.
     pub(super) fn checked(&self, watch: &Stopwatch, answer: &Result<Checked, Failure>) {
-        let checked = match answer {
-            Ok(checked) => checked,
+        match answer {
+            Ok(checked) => self.decided(watch.source, checked),
             Err(failure) => return self.errors.add(&failure.code),
-        };
+        }
+        if let (Some(begun), Some(times)) = (watch.begun, self.durations.get(watch.source as usize)) {
+            times.add(begun.elapsed());
+        }
+    }
+
+    /// Several checks are over, of one request: each is counted, and none is timed, because they took their time together.
+    pub(super) fn checked_each(&self, watch: &Stopwatch, answers: &Result<Vec<Checked>, Failure>) {
+        match answers {
+            Ok(answers) => answers.iter().for_each(|checked| self.decided(watch.source, checked)),
+            Err(failure) => self.errors.add(&failure.code),
+        }
+    }
+
+    fn decided(&self, source: Source, checked: &Checked) {
         let place = match checked.outcome.reason.as_deref() {
             _ if checked.outcome.allowed => Some(0),
             None => Some(1),
             Some(reason) => FREQUENT.iter().position(|(_, known)| *known == reason),
         };
-        let source = watch.source as usize;
+        let source = source as usize;
         match (place, &checked.outcome.reason) {
             (Some(place), _) => self.frequent.add(source * FREQUENT.len() + place),
             (None, Some(reason)) => self.reasons.get(source).into_iter().for_each(|codes| codes.add(reason)),
             (None, None) => {}
-        }
-        if let (Some(begun), Some(times)) = (watch.begun, self.durations.get(source)) {
-            times.add(begun.elapsed());
         }
     }
 

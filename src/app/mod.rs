@@ -22,12 +22,13 @@ mod registry;
 mod replicas;
 mod rules;
 mod saga;
+mod search;
 #[cfg(test)]
 mod tests;
 mod texts;
 mod timers;
 
-pub use check::{Checked, Detail};
+pub use check::{Checked, Detail, Question, Until};
 pub use cluster::Effective;
 pub use command::{CommandRequest, Reply, ReplyBody};
 pub use diff::{Change as PermissionChange, PermissionDiff};
@@ -39,11 +40,13 @@ pub use read::{AccessEntry, Viewer};
 pub use registry::{AccountState, AccountUpdate, AccountView, AgencyUpdate, PlanUpdate, Registered, SiteUpdate};
 pub use replicas::ReplicaView;
 pub use rules::Rules;
+pub use search::{Found, Span};
 pub use texts::Notice;
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use tokio::sync::{Notify, watch};
+use smol_str::SmolStr;
+use tokio::sync::{Notify, OnceCell, watch};
 
 use crate::{
     assignment::SitePolicies,
@@ -74,6 +77,8 @@ pub struct App {
     /// Whether the process is about to end, for whoever follows the change feed.
     ending: watch::Sender<bool>,
     meter: Arc<Meter>,
+    /// What authenticates the places where pages of a search go on, once it was needed.
+    page_secret: OnceCell<SmolStr>,
 }
 
 /// Wakes whoever tells the world outside what happened.
@@ -164,8 +169,21 @@ impl Parts {
         cluster: Option<Arc<cluster::Cluster>>,
     ) -> Arc<App> {
         let Self { view, deadlines, waker, billing, chains, meter } = self;
-        let (wake, ending) = (waker.wake, watch::Sender::new(false));
-        Arc::new(App { store, view, clock, rules, deadlines, billing, wake, cluster, chains, ending, meter })
+        let (wake, ending, page_secret) = (waker.wake, watch::Sender::new(false), OnceCell::new());
+        Arc::new(App {
+            store,
+            view,
+            clock,
+            rules,
+            deadlines,
+            billing,
+            wake,
+            cluster,
+            chains,
+            ending,
+            meter,
+            page_secret,
+        })
     }
 }
 

@@ -4,7 +4,7 @@ use serde::Serialize;
 use smol_str::SmolStr;
 
 use super::{
-    App, Failure, Kind,
+    App, Detail, Failure, Kind, Question,
     diff::{State, concerning, people_of},
     texts::{self, Notice},
 };
@@ -176,10 +176,12 @@ impl App {
     }
 
     async fn looks(&self, actor: &Principal, action: &str, site: &SiteId) -> Result<Option<Via>, Failure> {
-        let checked = self.check(Some(actor), action, Some(site), &Asked::default(), super::Detail::Full).await?;
+        let (principal, site, asked) = (Some(actor.clone()), Some(site.clone()), Asked::default());
+        let question = Question { principal, action, site, asked, detail: Detail::Full };
+        let checked = self.check(&question).await?;
         match checked.outcome.reason.as_deref() {
             None => Ok(checked.outcome.via),
-            Some("unknown_site") => Err(Failure::unknown_site(site.as_str())),
+            Some("unknown_site") => Err(Failure::unknown_site(question.site.as_ref().map_or("", SiteId::as_str))),
             Some(reason) => Err(super::command::denied(reason)),
         }
     }

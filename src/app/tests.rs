@@ -107,14 +107,14 @@ impl Desk {
         self.app.site(&site.parse::<SiteId>().unwrap()).await.unwrap()
     }
     async fn allows(&self, user: &str, action: &str, site: &str) -> bool {
-        let principal = Principal::User(user.parse().unwrap());
-        let site: SiteId = site.parse().unwrap();
-        self.app
-            .check(Some(&principal), action, Some(&site), &Asked::default(), Detail::Bare)
-            .await
-            .unwrap()
-            .outcome
-            .allowed
+        let question = Question {
+            principal: Some(Principal::User(user.parse().unwrap())),
+            action,
+            site: Some(site.parse().unwrap()),
+            asked: Asked::default(),
+            detail: Detail::Bare,
+        };
+        self.app.check(&question).await.unwrap().outcome.allowed
     }
 }
 

@@ -127,6 +127,54 @@ pub struct Sight<'a> {
     pub policies: &'a Arc<SitePolicies>,
 }
 
+/// What one pinned revision shows, site by site.
+#[derive(Debug, Clone, Copy)]
+pub struct Sights<'a> {
+    view: &'a View,
+    inner: &'a Inner,
+}
+
+impl<'a> Sights<'a> {
+    /// What it shows about this site.
+    #[must_use]
+    pub fn of(self, site: &SiteId) -> Sight<'a> {
+        let Self { view, inner } = self;
+        let key = Packed::of(site.as_str());
+        let shard = inner.shards.get(view.shard(&key));
+        let row = shard.and_then(|shard| shard.sites.get(key.as_bytes()));
+        Sight {
+            revision: inner.revision,
+            token: &inner.token,
+            at: inner.at,
+            row,
+            absent: row.is_none() && shard.is_some_and(|shard| shard.absent.get(key.as_bytes()).is_some()),
+            lease: inner.lease.as_ref(),
+            directory: &inner.directory,
+            policies: &inner.policies,
+        }
+    }
+    /// The pinned revision.
+    #[must_use]
+    pub const fn revision(self) -> Revision {
+        self.inner.revision
+    }
+    /// The same as a token.
+    #[must_use]
+    pub const fn token(self) -> &'a SmolStr {
+        &self.inner.token
+    }
+    /// The lease that belongs to all of this, where others write.
+    #[must_use]
+    pub const fn lease(self) -> Option<&'a Arc<lease::View>> {
+        self.inner.lease.as_ref()
+    }
+    /// The rules in force.
+    #[must_use]
+    pub const fn policies(self) -> &'a Arc<SitePolicies> {
+        &self.inner.policies
+    }
+}
+
 impl View {
     /// An empty view under these policies, whose entries take at most `most` bytes.
     #[must_use]
@@ -159,21 +207,12 @@ impl View {
     }
     /// Looks at one revision. Keep `look` short: commits wait for it.
     pub fn pin<R>(&self, site: &SiteId, look: impl FnOnce(Sight<'_>) -> R) -> R {
-        let key = Packed::of(site.as_str());
-        let number = self.shard(&key);
+        self.pin_each(|sights| look(sights.of(site)))
+    }
+    /// Looks at several sites at one revision. Keep `look` short: commits wait for it.
+    pub fn pin_each<R>(&self, look: impl FnOnce(Sights<'_>) -> R) -> R {
         let inner = self.inner.read();
-        let shard = inner.shards.get(number);
-        let row = shard.and_then(|shard| shard.sites.get(key.as_bytes()));
-        look(Sight {
-            revision: inner.revision,
-            token: &inner.token,
-            at: inner.at,
-            row,
-            absent: row.is_none() && shard.is_some_and(|shard| shard.absent.get(key.as_bytes()).is_some()),
-            lease: inner.lease.as_ref(),
-            directory: &inner.directory,
-            policies: &inner.policies,
-        })
+        look(Sights { view: self, inner: &inner })
     }
     /// The present revision and when it was committed.
     #[must_use]

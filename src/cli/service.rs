@@ -102,7 +102,7 @@ impl Service {
         });
         let edge = |listener: &Listener, router| Edge::new(router, Hosts::of(listener.address(), config.auth));
         let admin_edge = edge(&admin, routes::admin(Arc::clone(&app)));
-        let control_edge = edge(&control, routes::control(Arc::clone(&app), config.limits.clone(), config.role));
+        let control_edge = edge(&control, routes::control(Arc::clone(&app), &config));
         let (end, ended) = oneshot::channel::<()>();
         let limits = config.limits.clone();
         let admin = tokio::spawn(async move {

@@ -42,6 +42,13 @@ const SETTINGS: &[Setting] = &[
     setting("policies", "policies", "FOLDER", "Policy files [default: ./policies, else the copy compiled in]"),
     setting("schemas", "schemas", "FOLDER", "The schema [default: ./schemas, else the copy compiled in]"),
     setting("auth", "auth", "KIND", "How callers prove who they are; only `none`, on this machine [default: none]"),
+    setting(
+        "batch_default_merge",
+        "batch-default-merge",
+        "HOW",
+        "entity, or lenient: an item's entity gets what it lacks of its name [default: entity]",
+    ),
+    setting("public_url", "public-url", "URL", "What discovery calls this service, such as https://pdp.example.com"),
     setting("log", "log", "FILTER", "What is logged, such as `warn,mandate=debug` [default: info]"),
     setting(
         "four_eyes",
@@ -125,6 +132,8 @@ const SETTINGS: &[Setting] = &[
         "Most offers and requests to one account [default: 200]",
     ),
     setting("limits.body", "limits-body", "BYTES", "Largest body [default: 65536]"),
+    setting("limits.batch_body", "limits-batch-body", "BYTES", "Largest body of a batch [default: 262144]"),
+    setting("limits.batch_items", "limits-batch-items", "N", "Most questions in a batch [default: 50]"),
     setting("limits.header_block", "limits-header-block", "BYTES", "Largest request head [default: 16384]"),
     setting("limits.connections", "limits-connections", "N", "Connections open at once [default: 10000]"),
     setting("limits.header_timeout", "limits-header-timeout", "TIME", "For a request's head [default: 5s]"),

@@ -13,6 +13,7 @@ pub mod address;
 mod billing;
 mod events;
 mod listen;
+mod public_url;
 mod shared_cache;
 mod values;
 
@@ -24,8 +25,9 @@ use serde::Deserialize;
 pub use billing::{Billing, Secret};
 pub use events::{Events, RedisUrl, SigningSecret, THE_STREAM, THE_WEBHOOK, Webhook, WebhookUrl};
 pub use listen::Listen;
+pub use public_url::PublicUrl;
 pub use shared_cache::{CacheUrl, MacKeys, Place, SharedCacheSettings};
-pub use values::{Auth, Database, PostgresUrl, Reads, Role};
+pub use values::{Auth, BatchMerge, Database, PostgresUrl, Reads, Role};
 
 use crate::handover::{Quotas, Timers};
 
@@ -51,6 +53,10 @@ pub struct Config {
     pub schemas: Option<PathBuf>,
     /// How callers prove who they are.
     pub auth: Auth,
+    /// How an item of a batch and what stands beside the items become one question.
+    pub batch_default_merge: BatchMerge,
+    /// What documents call this service; none: there are no such documents.
+    pub public_url: Option<PublicUrl>,
     /// The durations of the handover machine.
     pub timers: Timers,
     /// How many offers and requests an account may make and get.
@@ -87,6 +93,8 @@ impl Default for Config {
             policies: None,
             schemas: None,
             auth: Auth::None,
+            batch_default_merge: BatchMerge::default(),
+            public_url: None,
             timers: Timers::default(),
             quotas: Quotas::default(),
             four_eyes: false,
@@ -108,6 +116,10 @@ impl Default for Config {
 pub struct Limits {
     /// Largest body: 64 KiB.
     pub body: usize,
+    /// Largest body of a batch of questions: 256 KiB.
+    pub batch_body: usize,
+    /// Most questions in a batch: 50.
+    pub batch_items: usize,
     /// Largest request line and header block together: 16 KiB.
     pub header_block: usize,
     /// Connections open at once on a listener; more wait in the system's queue: 10,000.
@@ -138,6 +150,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             body: 64 * 1024,
+            batch_body: 256 * 1024,
+            batch_items: 50,
             header_block: 16 * 1024,
             connections: 10_000,
             header_timeout: Duration::from_secs(5),
@@ -271,6 +285,8 @@ impl Config {
             Err(ConfigError::Unusable(format!("`limits.{key}` = {value} is too small: use at least {least}")))
         };
         at_least("body", limits.body, 1024)?;
+        at_least("batch_body", limits.batch_body, 1024)?;
+        at_least("batch_items", limits.batch_items, 1)?;
         at_least("header_block", limits.header_block, 1024)?;
         at_least("connections", limits.connections, 1)?;
         at_least("cache", limits.cache, LEAST_CACHE)?;

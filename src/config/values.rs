@@ -128,6 +128,29 @@ impl TryFrom<String> for Reads {
     }
 }
 
+/// How the entity of an item of a batch and the one at the top level become one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(try_from = "String")]
+pub enum BatchMerge {
+    /// The item's is taken as it is, whole, as the standard says.
+    #[default]
+    Entity,
+    /// The item's is taken, and a `type`, `id` or `name` that it lacks from the other one: what one module of the OpenID
+    /// conformance suite wants.
+    Lenient,
+}
+
+impl TryFrom<String> for BatchMerge {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        match text.as_str() {
+            "entity" => Ok(Self::Entity),
+            "lenient" => Ok(Self::Lenient),
+            other => Err(format!("`{other}` is not a way to merge: write `entity` or `lenient`")),
+        }
+    }
+}
+
 /// How callers prove who they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]

@@ -1,5 +1,8 @@
 //! What does an AuthZEN caller ask? The members of the *Authorization API 1.0*, from the strictly read [`Json`].
 //!
+//! One question is an [`EvaluationRequest`], several in one request are a [`Batch`], and a
+//! question with one entity left open is a [`SearchRequest`].
+//!
 //! Only the shape is judged here: a known member that is missing or of another JSON type is `400 invalid_request`, an
 //! unknown member is ignored, `properties: null` and `context: null` are absent. What the words mean is judged by the
 //! decision: a type, action or identifier that nobody knows is a deny, never an error, so all of them stay strings.
@@ -7,7 +10,13 @@
 //! Read by hand, not by serde: derived structs answer for arrays, and their errors do not name the member.
 //! `subject` and `principal` are the same thing on the two sides of this module.
 
+mod batch;
+mod search;
+
 use std::borrow::Cow;
+
+pub use batch::{Batch, Evaluations};
+pub use search::{Open, PageRequest, SearchRequest, Sought};
 
 use super::{
     json::{Json, Members},
@@ -53,12 +62,15 @@ impl<'a> EvaluationRequest<'a> {
     /// # Errors
     /// `400 invalid_request` that names the member.
     pub fn from_json(body: Json<'a>) -> Result<Self, Problem> {
-        let mut body = object(body, "the body")?;
+        Self::take(&mut object(body, "the body")?)
+    }
+
+    fn take(body: &mut Members<'a>) -> Result<Self, Problem> {
         Ok(Self {
-            subject: Entity::take(&mut body, "subject")?,
-            action: Action::take(&mut body, "action")?,
-            resource: Entity::take(&mut body, "resource")?,
-            context: optional(&mut body, "context", "context")?,
+            subject: Entity::take(body, "subject")?,
+            action: Action::take(body, "action")?,
+            resource: Entity::take(body, "resource")?,
+            context: optional(body, "context", "context")?,
         })
     }
 }

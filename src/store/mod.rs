@@ -329,6 +329,17 @@ pub struct At<T> {
     pub value: T,
 }
 
+/// On which sites somebody may be anybody.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SitesOf {
+    /// A person: by their own seats, invitations, grants and offers, and by those of agencies that they act or pay for.
+    Person(UserId),
+    /// A member of support: the sites that they have or had a session on.
+    Agent(StaffId),
+    /// Every site.
+    All,
+}
+
 /// Who is registered as a replica.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Registry {

@@ -347,3 +347,44 @@ fn obligations_come_with_what_the_other_side_is_told_of() {
     }
     assert_eq!(http.ask("user:eve", "UnpublishSite", "bakery", &json!({})).text(), r#"{"decision":false}"#);
 }
+
+/// Discovery: under the configured name, whatever `Host` says, and readable by everybody.
+#[test]
+fn metadata_names_what_there_is() {
+    const WELL_KNOWN: &str = "/.well-known/authzen-configuration";
+    let (_installation, server) = story();
+    let mut http = server.client();
+    let unset = http.get(WELL_KNOWN);
+    assert_eq!((unset.status, unset.code().as_str()), (404, "not_configured"), "{unset}");
+    for (url, path) in [("https://PDP.example.com", ""), ("https://h.example:8443/Tenants/one/", "/Tenants/one")] {
+        let mut installation = Installation::with(&worlds::story());
+        installation.set("MANDATE_PUBLIC_URL", url);
+        let server = installation.start();
+        let mut http = server.client();
+        let base = url.trim_end_matches('/');
+        for at in [WELL_KNOWN.to_owned(), format!("{WELL_KNOWN}{path}")] {
+            let answer = http.call(&Call::new("GET", &at).header("x-request-id", "mine")).ok();
+            assert_eq!(answer.header("content-type"), Some("application/json"));
+            assert_eq!(answer.header("cache-control"), Some("public, max-age=300"));
+            assert_eq!(answer.header("x-request-id"), Some("mine"));
+            let document = answer.json();
+            let document = document.as_object().unwrap();
+            assert_eq!(document["policy_decision_point"], url, "to the byte");
+            for (member, value) in document.iter().filter(|(member, _)| *member != "policy_decision_point") {
+                let endpoint = value.as_str().unwrap().strip_prefix(base).unwrap();
+                assert!(member.ends_with("_endpoint"), "{member}");
+                // What is named is there.
+                let answer =
+                    http.call(&Call::new("POST", endpoint).header("content-type", "application/json").raw("{}"));
+                assert_eq!((answer.status, answer.code().as_str()), (400, "invalid_request"), "{endpoint}: {answer}");
+            }
+            assert!(document.len() >= 3, "{document:?}");
+        }
+        assert_eq!(http.get(&format!("{WELL_KNOWN}/nobody")).status, 404);
+        assert_eq!(http.call(&Call::new("POST", WELL_KNOWN)).status, 405);
+    }
+    let mut installation = Installation::with(&worlds::story());
+    installation.set("MANDATE_PUBLIC_URL", "http://pdp.example.com");
+    let refused = installation.try_start().map(drop).unwrap_err();
+    assert!(refused.log.contains("is no public URL") && refused.log.contains("public_url"), "{}", refused.log);
+}

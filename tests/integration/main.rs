@@ -18,6 +18,7 @@
 mod abuse;
 mod authzen;
 mod bad_input;
+mod batch;
 mod billing;
 mod canary;
 #[path = "../servers/certificates.rs"]
@@ -40,6 +41,7 @@ mod process_roles;
 mod program;
 mod receiver;
 mod replicas;
+mod search;
 mod seeded;
 mod server;
 mod staff;

@@ -30,6 +30,14 @@ impl<'a> Members<'a> {
     pub fn get(&self, name: &str) -> Option<&Json<'a>> {
         self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value)
     }
+    /// The member of this name, to be changed.
+    pub fn get_mut(&mut self, name: &str) -> Option<&mut Json<'a>> {
+        self.0.iter_mut().find(|(key, _)| key == name).map(|(_, value)| value)
+    }
+    /// Adds a member; there is none of this name yet.
+    pub fn put(&mut self, name: &'static str, value: Json<'a>) {
+        self.0.push((Cow::Borrowed(name), value));
+    }
     /// Takes the member of this name out.
     pub fn take(&mut self, name: &str) -> Option<Json<'a>> {
         let at = self.0.iter().position(|(key, _)| key == name)?;

@@ -1,4 +1,9 @@
-//! `POST /access/v1/evaluation`: one question, as the AuthZEN *Authorization API 1.0* asks it.
+//! `POST /access/v1/evaluation` and `…/evaluations`: one question or several, as the AuthZEN *Authorization API 1.0* asks
+//! them.
+//!
+//! All questions of a batch are answered at one revision, each as if it had been asked alone. An item that is no question
+//! is answered in its place, by a deny with the error beside it; when one cannot be decided nothing is answered, because
+//! a fault must not look like a deny.
 
 use axum::{
     body::{Body, Bytes},
@@ -12,12 +17,12 @@ use smol_str::SmolStr;
 
 use super::{Service, reply};
 use crate::{
-    app::{Checked, Detail},
-    assignment::{Asked, Via},
+    app::{Checked, Detail, Question},
+    assignment::{Asked, SitePolicies, Via},
     decision::Obligation,
     explanation,
     http::{
-        authzen::EvaluationRequest,
+        authzen::{Batch, EvaluationRequest, Evaluations},
         json::{self, Json, Members},
         problem::Problem,
     },
@@ -46,6 +51,24 @@ struct DecisionContext {
     obligations: Vec<Obligation>,
     #[serde(flatten)]
     explained: Option<Explained>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<ItemError>,
+}
+
+/// Why an item of a batch is no question.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct ItemError {
+    /// The status that the question would get if it were asked alone.
+    #[schema(example = 400)]
+    status: u16,
+    #[schema(example = "`resource.id` is missing")]
+    message: String,
+}
+
+/// The answers to a batch, in the order of its items.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct DecisionsBody {
+    evaluations: Vec<DecisionBody>,
 }
 
 /// Why.
@@ -99,34 +122,134 @@ pub(super) async fn evaluation(State(service): State<Service>, request: Request)
     fresh_enough(&service, request.headers()).await?;
     let body = json::body(request, service.limits().body).await?;
     let question = EvaluationRequest::from_json(json::parse(&body)?)?;
-    let principal = principal(&question.subject.kind, &question.subject.id);
-    let site = (question.resource.kind == "site").then(|| question.resource.id.parse::<SiteId>().ok()).flatten();
-    let asked = asked(&question.context);
-    let explain = matches!(question.context.get("explain"), Some(Json::Bool(true)));
-    let detail = if explain { Detail::Full } else { Detail::Bare };
-    let action = &question.action.name;
-    let checked = service.app().check(principal.as_ref(), action, site.as_ref(), &asked, detail).await?;
-    let mut response = if explain || !checked.outcome.obligations.is_empty() {
-        let context = DecisionContext {
-            obligations: checked.outcome.obligations.clone(),
-            explained: explain.then(|| explained(&checked, action)),
-        };
-        reply::json(StatusCode::OK, &DecisionBody { decision: checked.outcome.allowed, context: Some(context) })?
+    one(&service, &question).await
+}
+
+/// Several questions in one request, for the OpenAPI document.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[expect(dead_code, reason = "describes the body, which is read by hand")]
+struct EvaluationsBody {
+    /// Stands for the subject of every item that names none; so do the next three.
+    #[schema(example = json!({"type": "user", "id": "maria"}))]
+    subject: Option<Value>,
+    action: Option<Value>,
+    #[schema(example = json!({"type": "site", "id": "bakery"}))]
+    resource: Option<Value>,
+    context: Option<Value>,
+    /// The questions. None: the request is one question itself, and is answered as one.
+    #[schema(example = json!([{"action": {"name": "EditContent"}}, {"action": {"name": "PublishSite"}}]))]
+    evaluations: Option<Vec<Value>>,
+    /// `evaluations_semantic`: `execute_all`, `deny_on_first_deny` or `permit_on_first_permit`.
+    options: Option<Value>,
+}
+
+/// May each of these?
+#[utoipa::path(post, path = "/access/v1/evaluations", tag = "decisions", request_body = EvaluationsBody, responses(
+    (status = 200, body = DecisionsBody, description = "Answers in the items' order, all of one revision; fewer where the \
+        semantic ends them early. One answer alone where there are no items."),
+    (status = 400, description = "The body is not a request of the standard."),
+    (status = 413, description = "More items than a batch may have, or a body that is too large."),
+    (status = 503, description = "No answer now: treat it as no access."),
+))]
+pub(super) async fn evaluations(State(service): State<Service>, request: Request) -> Result<Response, Problem> {
+    fresh_enough(&service, request.headers()).await?;
+    let limits = service.limits();
+    let body = json::body(request, limits.batch_body).await?;
+    match Evaluations::from_json(json::parse(&body)?, service.0.merge, limits.batch_items)? {
+        Evaluations::One(question) => one(&service, &question).await,
+        Evaluations::Several(batch) => several(&service, &batch).await,
+    }
+}
+
+async fn one(service: &Service, question: &EvaluationRequest<'_>) -> Result<Response, Problem> {
+    let question = meant(question);
+    let checked = service.app().check(&question).await?;
+    let response = if question.detail == Detail::Full || !checked.outcome.obligations.is_empty() {
+        reply::json(StatusCode::OK, &answer(&checked, &question))?
     } else {
         bare(checked.outcome.allowed)
     };
-    let headers = response.headers_mut();
-    headers.insert(reply::REVISION, HeaderValue::from(checked.revision.0));
-    let token = HeaderValue::from_str(&checked.token);
-    let decision = HeaderValue::try_from(service.0.decisions.name());
-    let fingerprint = HeaderValue::from_str(checked.policies.bundle().fingerprint());
-    // All of them are ASCII; an answer without them is better than none.
-    for (name, value) in
-        [(reply::TOKEN, token.ok()), (DECISION_ID, decision.ok()), (POLICY_FINGERPRINT, fingerprint.ok())]
-    {
-        value.and_then(|value| headers.insert(name, value));
+    Ok(stamped(response, service, Some(stood(&checked))))
+}
+
+async fn several(service: &Service, batch: &Batch<'_>) -> Result<Response, Problem> {
+    let Batch { items, until } = batch;
+    // What is no question is a deny, too: nothing behind it is asked where a deny is the end.
+    let asked = items.iter().take_while(|item| item.is_ok() || !until.ends(false));
+    let questions: Vec<_> = asked.flatten().map(meant).collect();
+    let answers = service.app().check_each(&questions, *until).await?;
+    let mut decided = answers.iter().zip(&questions);
+    let mut evaluations = Vec::with_capacity(items.len());
+    for item in items {
+        let body = match item {
+            Ok(_) => match decided.next() {
+                Some((checked, question)) => answer(checked, question),
+                None => break,
+            },
+            Err(problem) => DecisionBody::refused(problem),
+        };
+        let last = until.ends(body.decision);
+        evaluations.push(body);
+        if last {
+            break;
+        }
     }
-    Ok(response)
+    let response = reply::json(StatusCode::OK, &DecisionsBody { evaluations })?;
+    Ok(stamped(response, service, answers.first().map(stood)))
+}
+
+/// What the decision is asked.
+fn meant<'a>(request: &'a EvaluationRequest<'_>) -> Question<'a> {
+    let EvaluationRequest { subject, action, resource, context } = request;
+    let explain = matches!(context.get("explain"), Some(Json::Bool(true)));
+    Question {
+        principal: principal(&subject.kind, &subject.id),
+        action: &action.name,
+        site: site(&resource.kind, &resource.id),
+        asked: asked(context),
+        detail: if explain { Detail::Full } else { Detail::Bare },
+    }
+}
+
+fn answer(checked: &Checked, question: &Question<'_>) -> DecisionBody {
+    let obligations = checked.outcome.obligations.clone();
+    let explained = (question.detail == Detail::Full).then(|| explained(checked, question.action));
+    let context = DecisionContext { obligations, explained, error: None };
+    let said = !context.obligations.is_empty() || context.explained.is_some();
+    DecisionBody { decision: checked.outcome.allowed, context: said.then_some(context) }
+}
+
+impl DecisionBody {
+    fn refused(problem: &Problem) -> Self {
+        let error = ItemError { status: problem.status().as_u16(), message: problem.detail().to_owned() };
+        Self { decision: false, context: Some(DecisionContext { error: Some(error), ..DecisionContext::default() }) }
+    }
+}
+
+/// Adds the headers of an answer: at which revision and by which policies, and its name.
+pub(super) fn stamped(
+    mut response: Response,
+    service: &Service,
+    stood: Option<(Revision, &SmolStr, &SitePolicies)>,
+) -> Response {
+    let headers = response.headers_mut();
+    // All of them are ASCII; an answer without them is better than none.
+    if let Ok(decision) = HeaderValue::try_from(service.0.decisions.name()) {
+        headers.insert(DECISION_ID, decision);
+    }
+    if let Some((revision, token, policies)) = stood {
+        headers.insert(reply::REVISION, HeaderValue::from(revision.0));
+        let fingerprint = HeaderValue::from_str(policies.bundle().fingerprint());
+        for (name, value) in [(reply::TOKEN, HeaderValue::from_str(token)), (POLICY_FINGERPRINT, fingerprint)] {
+            value.ok().and_then(|value| headers.insert(name, value));
+        }
+    }
+    response
+}
+
+/// Where an answer was decided.
+fn stood(checked: &Checked) -> (Revision, &SmolStr, &SitePolicies) {
+    (checked.revision, &checked.token, &checked.policies)
 }
 
 fn bare(allowed: bool) -> Response {
@@ -137,7 +260,7 @@ fn bare(allowed: bool) -> Response {
 }
 
 /// A kind or an identifier that there is not is nobody, which is a deny and no error.
-fn principal(kind: &str, id: &str) -> Option<Principal> {
+pub(super) fn principal(kind: &str, id: &str) -> Option<Principal> {
     match kind {
         "user" => id.parse().ok().map(Principal::User),
         "staff" => id.parse().ok().map(Principal::Staff),
@@ -146,8 +269,13 @@ fn principal(kind: &str, id: &str) -> Option<Principal> {
     }
 }
 
+/// The same of sites.
+pub(super) fn site(kind: &str, id: &str) -> Option<SiteId> {
+    (kind == "site").then(|| id.parse().ok()).flatten()
+}
+
 /// What a caller may say about a request. Anything else is ignored; what is ill-typed counts as not said.
-fn asked(context: &Members<'_>) -> Asked {
+pub(super) fn asked(context: &Members<'_>) -> Asked {
     let text = |name: &str| context.get(name).and_then(Json::as_str);
     Asked {
         auth_time: context.get("auth_time").and_then(Json::as_i64),
@@ -160,7 +288,7 @@ fn asked(context: &Members<'_>) -> Asked {
 /// Embedded, there is one state and no lag: any revision that was ever told is here, and every answer is the system of
 /// record's. A replica asks the database once where that is wanted. A revision that was never told comes from another
 /// history.
-async fn fresh_enough(service: &Service, headers: &HeaderMap) -> Result<(), Problem> {
+pub(super) async fn fresh_enough(service: &Service, headers: &HeaderMap) -> Result<(), Problem> {
     match headers.get(CONSISTENCY) {
         Some(value) if value == "full" => service.app().newly_asked().await?,
         Some(_) => return Err(Problem::bad_request("invalid_header", "`Consistency` can only be `full`")),

@@ -12,9 +12,11 @@ mod evaluation;
 mod events;
 mod feed;
 mod handovers;
+mod metadata;
 mod policies;
 mod replicas;
 mod reply;
+mod search;
 mod sites;
 mod stream;
 mod transitions;
@@ -35,7 +37,7 @@ use super::problem::Problem;
 use crate::{
     app::App,
     clock,
-    config::{Limits, Role},
+    config::{BatchMerge, Config, Limits, PublicUrl, Role},
 };
 
 /// What every handler needs.
@@ -45,6 +47,8 @@ struct Service(Arc<Inner>);
 struct Inner {
     app: Arc<App>,
     limits: Limits,
+    merge: BatchMerge,
+    public_url: Option<PublicUrl>,
     decisions: Decisions,
     /// Places for those who follow the change feed.
     streams: Arc<Semaphore>,
@@ -91,7 +95,13 @@ struct Description;
 
 /// What a process that only decides serves too: decisions, and what tells callers when to drop what they remember.
 fn decisions() -> OpenApiRouter<Service> {
-    OpenApiRouter::with_openapi(Description::openapi()).routes(routes!(evaluation::evaluation))
+    OpenApiRouter::with_openapi(Description::openapi())
+        .routes(routes!(evaluation::evaluation))
+        .routes(routes!(evaluation::evaluations))
+        .routes(routes!(search::subject))
+        .routes(routes!(search::resource))
+        .routes(routes!(search::action))
+        .routes(routes!(metadata::metadata))
 }
 
 fn reads() -> OpenApiRouter<Service> {
@@ -138,12 +148,15 @@ fn elsewhere(role: Role) -> Problem {
 }
 
 /// The decision and control API, as far as this process serves it.
-pub fn control(app: Arc<App>, limits: Limits, role: Role) -> Router {
-    let (router, api) = described(role).split_for_parts();
+pub fn control(app: Arc<App>, config: &Config) -> Router {
+    let (router, api) = described(config.role).split_for_parts();
     let router = router.route("/openapi.json", get(move || std::future::ready(reply::json(StatusCode::OK, &api))));
+    let role = config.role;
+    let router = if role.decides() { metadata::below(router, config.public_url.as_ref()) } else { router };
     let router = if role == Role::All { router } else { router.fallback(move || std::future::ready(elsewhere(role))) };
+    let (limits, merge, public_url) = (config.limits.clone(), config.batch_default_merge, config.public_url.clone());
     let streams = Arc::new(Semaphore::new(limits.streams.min(Semaphore::MAX_PERMITS)));
-    router.with_state(Service(Arc::new(Inner { app, limits, decisions: Decisions::new(), streams })))
+    router.with_state(Service(Arc::new(Inner { app, limits, merge, public_url, decisions: Decisions::new(), streams })))
 }
 
 /// The OpenAPI document.

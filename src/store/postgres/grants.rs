@@ -1,7 +1,7 @@
 //! What may a process do that only decides? Read what decisions depend on, and keep its own row in the registry.
 
 /// The tables that decisions, the change feed and the poll read.
-const READ: [&str; 17] = [
+const READ: [&str; 18] = [
     "account",
     "agency",
     "agency_grant",
@@ -16,6 +16,7 @@ const READ: [&str; 17] = [
     "lease",
     "policy_bundle",
     "refinery_schema_history",
+    "secret",
     "site",
     "staff",
     "support_session",

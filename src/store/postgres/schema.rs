@@ -13,10 +13,11 @@ use super::error::failed;
 use crate::store::StoreError;
 
 /// Every migration, in order: its name and text. A new one goes at the end; none is ever changed.
-const MIGRATIONS: [(&str, &str); 3] = [
+const MIGRATIONS: [(&str, &str); 4] = [
     ("V1__schema", include_str!("migrations/V1__schema.sql")),
     ("V2__owners_of_replicas", include_str!("migrations/V2__owners_of_replicas.sql")),
     ("V3__policies", include_str!("migrations/V3__policies.sql")),
+    ("V4__search", include_str!("migrations/V4__search.sql")),
 ];
 
 /// The schema that this version writes.

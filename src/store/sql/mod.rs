@@ -23,6 +23,7 @@ mod readers;
 mod replicas;
 mod replies;
 mod sagas;
+mod search;
 mod sites;
 mod writer;
 
@@ -38,7 +39,7 @@ use self::{
     writer::Writer,
 };
 use super::{
-    At, AuditEvent, Change, Decide, Head, Observer, Page, Registry, Saga, SagaState, Store, StoreError, Wanted,
+    At, AuditEvent, Change, Decide, Head, Observer, Page, Registry, Saga, SagaState, SitesOf, Store, StoreError, Wanted,
 };
 use crate::{
     assignment::Directory,
@@ -126,6 +127,27 @@ impl SqlStore {
             Ok((before, epoch))
         })
         .await
+    }
+
+    /// The sites on which somebody may be anybody, in the order of their ids, after one.
+    ///
+    /// # Errors
+    /// As every read of the store.
+    pub async fn sites_of(
+        &self,
+        of: SitesOf,
+        after: Option<SiteId>,
+        limit: usize,
+    ) -> Result<At<Page<SiteId>>, StoreError> {
+        self.readers.read(move |db| at(db, search::sites_of(db, &of, after.as_ref(), limit)?)).await
+    }
+
+    /// 64 digits that every process on this database knows and nobody else: they authenticate where pages of a search go on.
+    ///
+    /// # Errors
+    /// As every read of the store.
+    pub async fn page_secret(&self) -> Result<String, StoreError> {
+        self.readers.read(search::page_secret).await
     }
 
     /// Where the store stands.

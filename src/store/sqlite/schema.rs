@@ -9,12 +9,13 @@ use rusqlite::{Connection, OptionalExtension as _};
 use crate::store::StoreError;
 
 /// Every migration, in order: its name and text. A new one goes at the end; none is ever changed.
-const MIGRATIONS: [(&str, &str); 5] = [
+const MIGRATIONS: [(&str, &str); 6] = [
     ("V1__schema", include_str!("migrations/V1__schema.sql")),
     ("V2__whole_handover", include_str!("migrations/V2__whole_handover.sql")),
     ("V3__deliveries", include_str!("migrations/V3__deliveries.sql")),
     ("V4__billing", include_str!("migrations/V4__billing.sql")),
     ("V5__policies", include_str!("migrations/V5__policies.sql")),
+    ("V6__search", include_str!("migrations/V6__search.sql")),
 ];
 
 /// The schema that this version writes.

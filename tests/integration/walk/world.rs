@@ -14,7 +14,7 @@ use mandate::{
     app::{App, Rules},
     assignment::SitePolicies,
     clock::{Clock, SettableClock, SystemClock},
-    config::{Auth, Config, Listen, Role},
+    config::{Auth, Config, Listen},
     handover::{Quotas, Timers},
     http::{
         edge::{Edge, Hosts},
@@ -165,12 +165,12 @@ impl Here {
             let app = App::open(&path, shipped(), rules, clock).await.unwrap();
             let listener = Listener::bind(&Listen::loopback(0)).await.unwrap();
             let address = listener.address().to_string().parse().unwrap();
-            let limits = Config::default().limits;
-            let router = routes::control(Arc::clone(&app), limits.clone(), Role::All);
+            let config = Config::default();
+            let router = routes::control(Arc::clone(&app), &config);
             let edge = Edge::new(router, Hosts::of(listener.address(), Auth::None));
             let (stop, stopped) = oneshot::channel::<()>();
             let served = tokio::spawn(async move {
-                let _ = server::serve(listener, edge, &limits, async { drop(stopped.await) }).await;
+                let _ = server::serve(listener, edge, &config.limits, async { drop(stopped.await) }).await;
             });
             Running { app, address, stop, served }
         });

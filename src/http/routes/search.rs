@@ -1,0 +1,262 @@
+//! `POST /access/v1/search/…`: who may, where, and what? The AuthZEN *Authorization API 1.0*'s searches.
+//!
+//! A page ends with a token that says where the next one begins. It carries which search it is of, its limit and the
+//! revision it was written at, and it is authenticated with a secret of the database: no process keeps anything between
+//! two pages, and any process continues what another one began, at that revision or later.
+
+use axum::{
+    extract::{Request, State},
+    http::StatusCode,
+    response::Response,
+};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+use smol_str::SmolStr;
+
+use super::{Service, evaluation, reply};
+use crate::{
+    app::{Found, Span},
+    http::{
+        authzen::{Open, SearchRequest, Sought},
+        json,
+        problem::Problem,
+    },
+    ids::{Principal, SiteId},
+    revision::Revision,
+};
+
+/// How much of the authentication of a token is sent.
+const MAC: usize = 16;
+/// How much of a search's hash is in its tokens, in digits.
+const NAMED: usize = 32;
+
+/// What was found. `page` comes first, as the standard asks.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct SearchBody {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    page: Option<PageBody>,
+    results: Vec<Result>,
+}
+
+/// Where it goes on.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct PageBody {
+    /// To be sent as `page.token` for what follows; empty when nothing does.
+    next_token: String,
+    /// How many results are here.
+    count: usize,
+}
+
+/// One result: an entity, or an action.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[serde(untagged)]
+enum Result {
+    Entity {
+        #[serde(rename = "type")]
+        kind: &'static str,
+        id: String,
+    },
+    Action {
+        name: String,
+    },
+}
+
+/// A question with one entity left open, for the OpenAPI document; reading is `http::authzen`'s.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[expect(dead_code, reason = "describes the body, which is read by hand")]
+struct SearchQuestion {
+    #[schema(example = json!({"type": "user"}))]
+    subject: Option<Value>,
+    #[schema(example = json!({"name": "PublishSite"}))]
+    action: Option<Value>,
+    #[schema(example = json!({"type": "site", "id": "bakery"}))]
+    resource: Option<Value>,
+    context: Option<Value>,
+    /// `token` and `limit`.
+    page: Option<Value>,
+}
+
+/// Where a page ended.
+#[derive(Debug, Serialize, Deserialize)]
+struct Token {
+    /// Which search.
+    s: String,
+    /// After which candidate.
+    a: String,
+    /// The limit that the first request asked for.
+    l: Option<u64>,
+    /// The revision of the page.
+    r: u64,
+}
+
+/// Who may do this on this resource?
+#[utoipa::path(post, path = "/access/v1/search/subject", tag = "decisions", request_body = SearchQuestion, responses(
+    (status = 200, body = SearchBody), (status = 400, description = "Not a search of the standard, or a token of another one."),
+    (status = 503, description = "No answer now."),
+))]
+pub(super) async fn subject(
+    State(service): State<Service>,
+    request: Request,
+) -> std::result::Result<Response, Problem> {
+    search(&service, request, Open::Subject).await
+}
+
+/// On which resources may this subject do this?
+#[utoipa::path(post, path = "/access/v1/search/resource", tag = "decisions", request_body = SearchQuestion, responses(
+    (status = 200, body = SearchBody), (status = 400, description = "Not a search of the standard, or a token of another one."),
+    (status = 503, description = "No answer now."),
+))]
+pub(super) async fn resource(
+    State(service): State<Service>,
+    request: Request,
+) -> std::result::Result<Response, Problem> {
+    search(&service, request, Open::Resource).await
+}
+
+/// What may this subject do on this resource?
+#[utoipa::path(post, path = "/access/v1/search/action", tag = "decisions", request_body = SearchQuestion, responses(
+    (status = 200, body = SearchBody), (status = 400, description = "Not a search of the standard."),
+    (status = 503, description = "No answer now."),
+))]
+pub(super) async fn action(State(service): State<Service>, request: Request) -> std::result::Result<Response, Problem> {
+    search(&service, request, Open::Action).await
+}
+
+async fn search(service: &Service, request: Request, open: Open) -> std::result::Result<Response, Problem> {
+    evaluation::fresh_enough(service, request.headers()).await?;
+    let body = json::body(request, service.limits().body).await?;
+    let request = SearchRequest::from_json(json::parse(&body)?, open)?;
+    let pages = Pages::of(service, &request).await?;
+    let app = service.app();
+    let asked = evaluation::asked(&request.context);
+    let principal = request.subject.as_ref().and_then(|subject| evaluation::principal(&subject.kind, &subject.id));
+    let site = request.resource.as_ref().and_then(|resource| evaluation::site(&resource.kind, &resource.id));
+    let name = request.action.as_ref().map_or("", |action| &*action.name);
+    match &request.sought {
+        Sought::Action => {
+            let found = app.actions(principal.as_ref(), site.as_ref(), &asked).await?;
+            pages.answer(service, found, |name| Result::Action { name: name.into() })
+        }
+        Sought::Subject(kind) => {
+            let found = app.subjects(kind, name, site.as_ref(), &asked, &pages.span).await?;
+            let entity = |one: Principal| Result::Entity { kind: one.kind(), id: one.id().to_owned() };
+            pages.answer(service, found, entity)
+        }
+        Sought::Resource(kind) => {
+            let principal = principal.as_ref().filter(|_| kind == "site");
+            let found = app.resources(principal, name, &asked, &pages.span).await?;
+            pages.answer(service, found, |site: SiteId| Result::Entity { kind: "site", id: site.as_str().to_owned() })
+        }
+    }
+}
+
+/// Which page of which search.
+struct Pages {
+    span: Span,
+    search: String,
+    limit: Option<u64>,
+    /// Whether the caller spoke of pages.
+    wanted: bool,
+    secret: SmolStr,
+}
+
+impl Pages {
+    /// Reads what a request says of pages, and waits until its token's revision has been reached here.
+    async fn of(service: &Service, request: &SearchRequest<'_>) -> std::result::Result<Self, Problem> {
+        let limits = service.limits();
+        let canonical = serde_json_canonicalizer::to_vec(&request.identity()).map_err(|error| {
+            tracing::error!(%error, "a search cannot be named");
+            Problem::internal()
+        })?;
+        let mut search = crate::digest::hex(&Sha256::digest(canonical));
+        search.truncate(NAMED);
+        let secret = service.app().page_secret().await?;
+        let page = request.page.clone().unwrap_or_default();
+        let (mut after, mut limit) = (None, page.limit);
+        if let Some(text) = &page.token {
+            let token = Token::read(text, &secret).filter(|token| token.s == search).ok_or_else(|| {
+                bad("`page.token` is not a token of this search: send the rest of the request as it was, or begin anew without one")
+            })?;
+            if page.limit.is_some() && page.limit != token.l {
+                return Err(bad(
+                    "`page.limit` is not that of the page before: leave it out, or begin anew without a token",
+                ));
+            }
+            service.app().at_least(Revision(token.r)).await?;
+            (after, limit) = (Some(token.a), token.l);
+        }
+        let most = limit.map_or(limits.page, |limit| usize::try_from(limit).unwrap_or(usize::MAX)).min(limits.page_max);
+        Ok(Self { span: Span { after, limit: most }, search, limit, wanted: request.page.is_some(), secret })
+    }
+
+    fn answer<T>(
+        self,
+        service: &Service,
+        found: Found<T>,
+        each: impl FnMut(T) -> Result,
+    ) -> std::result::Result<Response, Problem> {
+        let Found { results, next, revision, token, policies } = found;
+        let results: Vec<Result> = results.into_iter().map(each).collect();
+        let next =
+            next.map(|after| Token { s: self.search, a: after, l: self.limit, r: revision.0 }.write(&self.secret));
+        let page = (self.wanted || next.is_some())
+            .then(|| PageBody { next_token: next.unwrap_or_default(), count: results.len() });
+        let response = reply::json(StatusCode::OK, &SearchBody { page, results })?;
+        Ok(evaluation::stamped(response, service, Some((revision, &token, &policies))))
+    }
+}
+
+impl Token {
+    fn write(&self, secret: &str) -> String {
+        let text = serde_json::to_vec(self).unwrap_or_default();
+        let mut bytes = seal(&text, secret).map(|mac| mac.to_vec()).unwrap_or_default();
+        bytes.extend_from_slice(&text);
+        URL_SAFE_NO_PAD.encode(bytes)
+    }
+    /// None: nobody who knows the secret wrote it.
+    fn read(text: &str, secret: &str) -> Option<Self> {
+        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+        let (mac, text) = bytes.split_at_checked(MAC)?;
+        let mut expected = keyed(secret)?;
+        expected.update(text);
+        expected.verify_truncated_left(mac).ok()?;
+        serde_json::from_slice(text).ok()
+    }
+}
+
+fn keyed(secret: &str) -> Option<Hmac<Sha256>> {
+    Hmac::<Sha256>::new_from_slice(secret.as_bytes()).ok()
+}
+
+fn seal(text: &[u8], secret: &str) -> Option<[u8; MAC]> {
+    let mut mac = keyed(secret)?;
+    mac.update(text);
+    mac.finalize().into_bytes().get(..MAC)?.try_into().ok()
+}
+
+fn bad(detail: &'static str) -> Problem {
+    Problem::bad_request("invalid_page", detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_read_as_it_was_written_and_by_nobody_elses_secret() {
+        let token = || Token { s: "ab".into(), a: "bakery".into(), l: Some(3), r: 7 };
+        let text = token().write("secret");
+        let read = Token::read(&text, "secret").unwrap();
+        assert_eq!((read.s, read.a, read.l, read.r), ("ab".into(), "bakery".into(), Some(3), 7));
+        assert!(Token::read(&text, "another").is_none());
+        for n in 0..text.len() {
+            let mut other = text.clone().into_bytes();
+            other[n] = if other[n] == b'A' { b'B' } else { b'A' };
+            assert!(Token::read(std::str::from_utf8(&other).unwrap(), "secret").is_none(), "byte {n}");
+            assert!(Token::read(&text[..n], "secret").is_none(), "{n} bytes of it");
+        }
+    }
+}
