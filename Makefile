@@ -6,8 +6,6 @@ NEXTEST := $(shell command -v cargo-nextest 2>/dev/null)
 
 # The fault suites want the program with its feature, and nothing beside them.
 FAULTS := $(CARGO) test --locked --no-fail-fast
-# What of them every change has to pass: the planted mistakes, and faults that take seconds.
-FAULTS_ALWAYS := mutants:: history:: proxy:: s02_ s03_ s04_ s06_ s07_ s24_
 
 .DEFAULT_GOAL := help
 .PHONY: help tools test faults faults-short walk kills check bench bless demo
@@ -26,12 +24,12 @@ else
 	$(CARGO) test --locked --lib --bins --tests --no-fail-fast
 endif
 	$(CARGO) test --locked --doc
-	$(FAULTS) --features faults --test faults -- --test-threads=2 $(FAULTS_ALWAYS)
+	@.ci/faults
 
-faults-short: tools ## try the promise under every fault, once each (about ten minutes)
-	$(FAULTS) --features faults --test pairs --test faults -- --test-threads=1
+faults-short: tools ## try the promise under every fault, once each (five minutes; a part of `make test`)
+	@.ci/faults
 
-faults: tools ## try the promise under every fault for long, and write docs/faults.md (about 20 minutes)
+faults: tools ## try the promise under every fault for long, and write docs/faults.md (15 minutes)
 	TEST_FAULTS=long $(FAULTS) --release --features faults --test pairs -- --test-threads=1
 	TEST_FAULTS=long TEST_REPORT="$(CURDIR)/docs/faults.md" \
 		$(FAULTS) --release --features faults --test faults -- --test-threads=1

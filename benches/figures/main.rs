@@ -28,6 +28,7 @@ mod postgres;
 mod preview;
 mod replicas;
 mod rounds;
+mod search;
 mod servers;
 mod stores;
 mod table;
@@ -56,12 +57,13 @@ impl Effort {
 type Part = fn(Effort) -> Vec<table::Row>;
 
 /// What there is to measure, in this order.
-const PARTS: [(&str, Part); 9] = [
+const PARTS: [(&str, Part); 10] = [
     ("decide", decide::measure),
     ("transition", transition::measure),
     ("preview", preview::measure),
     ("memory", memory::measure),
     ("http", http::measure),
+    ("search", search::measure),
     ("replicas", replicas::measure),
     ("miss", miss::measure),
     ("million", million::measure),

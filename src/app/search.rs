@@ -143,7 +143,7 @@ impl App {
         loop {
             // One more than is wanted tells whether more follow.
             let chunk = CHUNK.min(span.limit.saturating_add(1));
-            let read = self.store.sites_of(of.clone(), after.clone(), chunk).await?;
+            let read = self.store.sites_of(&of, after.as_ref(), chunk).await?;
             self.at_least(read.revision).await?;
             let candidates = read.value;
             self.sift(&mut sieve, &candidates.items, &of_site, action, asked).await?;

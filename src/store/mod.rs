@@ -405,6 +405,13 @@ pub trait Store: Send + Sync + 'static {
         after: Option<&SiteId>,
         limit: usize,
     ) -> impl Future<Output = Result<Page<SiteId>, StoreError>> + Send;
+    /// The sites on which somebody may be anybody, in the order of their ids, after one.
+    fn sites_of(
+        &self,
+        of: &SitesOf,
+        after: Option<&SiteId>,
+        limit: usize,
+    ) -> impl Future<Output = Result<At<Page<SiteId>>, StoreError>> + Send;
     /// Sites whose next deadline is not after `now` or that have not followed their agency, and the earliest deadline
     /// after it.
     fn due(

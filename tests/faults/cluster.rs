@@ -82,7 +82,7 @@ pub fn bound(ttl: Duration) -> Duration {
 
 /// What callers measure on a machine that is busy: the bound, and time to get a turn.
 pub fn within(ttl: Duration) -> Duration {
-    bound(ttl) + Duration::from_secs(2)
+    bound(ttl) + Duration::from_secs(2) + crate::report::busy()
 }
 
 pub fn site(n: usize) -> String {
@@ -193,11 +193,9 @@ impl World {
         self.replicas.iter().map(|replica| replica.counted("mandate_cache_requests_total", &labels)).sum()
     }
 
-    /// The longest wait until a change is effective, under the longest lease that was given out. The short form runs beside
-    /// anything, and there a caller may wait for its turn for longer than for any lease.
+    /// The longest wait until a change is effective, under the longest lease that was given out.
     pub fn longest_wait(&self) -> Duration {
-        let busy = if crate::report::long() { Duration::ZERO } else { Duration::from_secs(10) };
-        within(Duration::from_millis(self.sql("SELECT ttl_max_ms FROM mandate.lease").parse().unwrap())) + busy
+        within(Duration::from_millis(self.sql("SELECT ttl_max_ms FROM mandate.lease").parse().unwrap()))
     }
 
     /// Transactions that were left open.

@@ -5,8 +5,8 @@
 //! judged (`history`). Whether the judge can be trusted is asked too: `mutants` plants ten known mistakes in the program,
 //! and each must be caught.
 //!
-//! `make faults` runs all of it for long and writes `docs/faults.md`; `make faults-short` runs it once, and
-//! `make test` runs the mistakes and the scenarios that take seconds, two at a time. All build the program with the feature
+//! `make faults` runs all of it for long and writes `docs/faults.md`; `make test` (and
+//! `make faults-short` alone) runs everything once, two at a time (`.ci/faults`). All build the program with the feature
 //! `faults` (`src/fault.rs`). `TEST_SEED` repeats what was drawn.
 
 #![expect(

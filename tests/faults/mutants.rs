@@ -76,6 +76,7 @@ fn settled(load: &Load<'_>, may: bool) {
 /// Plays without the mistake and with it.
 fn caught(name: &str, mut stage: Stage, play: &dyn Fn(&Stage, &Load<'_>)) {
     let control = stage.play(play);
+    report::mark(&control);
     assert_eq!(control, [], "the control: without `{name}` the promise was broken");
     stage.planted = format!("mutant {name}");
     let mut found = Vec::new();

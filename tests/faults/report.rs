@@ -6,6 +6,7 @@
 use std::{
     fmt::Write as _,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use serde_json::{Value, json};
@@ -15,6 +16,20 @@ use crate::history::{History, Violation};
 /// Whether this is the long form.
 pub fn long() -> bool {
     std::env::var("TEST_FAULTS").is_ok_and(|form| form == "long")
+}
+
+/// How much longer than by the protocol something may take. The short form runs beside anything, and there whoever calls may
+/// wait for a turn for longer than for any lease.
+pub fn busy() -> Duration {
+    if long() { Duration::ZERO } else { Duration::from_secs(10) }
+}
+
+/// Leaves a mark where a promise was broken: that is never forgiven, while what took too long may have had a busy machine
+/// (`.ci/faults` runs that once more).
+pub fn mark(violations: &[Violation]) {
+    if violations.iter().any(|violation| violation.rule.starts_with('S')) {
+        std::fs::write(folder().join("broken-promise"), format!("{violations:#?}")).unwrap();
+    }
 }
 
 /// What is said of one scenario.

@@ -21,8 +21,8 @@ use crate::{
     revision::Revision,
     site::Site,
     store::{
-        At, AuditEvent, Change, Committed, Decide, Head, Loaded, Observer, Page, Saga, SagaState, Store, StoreError,
-        Verdict, Wanted, sql::SqlStore, sqlite,
+        At, AuditEvent, Change, Committed, Decide, Head, Loaded, Observer, Page, Saga, SagaState, SitesOf, Store,
+        StoreError, Verdict, Wanted, sql::SqlStore, sqlite,
     },
     time::Timestamp,
 };
@@ -57,6 +57,8 @@ enum Fault {
     LetsTimeGoBack,
     /// Deadlines are found only when they have passed.
     MissesTheDeadlineItself,
+    /// A page of somebody's sites begins one too late.
+    SkipsASite,
     /// The revision of a read is older than what was read.
     ReadsTwoSnapshots,
     /// Agency members are not loaded.
@@ -192,6 +194,19 @@ impl Store for Faulty {
         self.inner.sites(after, limit).await
     }
 
+    async fn sites_of(
+        &self,
+        of: &SitesOf,
+        after: Option<&SiteId>,
+        limit: usize,
+    ) -> Result<At<Page<SiteId>>, StoreError> {
+        let mut found = self.inner.sites_of(of, after, limit).await?;
+        if self.is(Fault::SkipsASite) && after.is_some() && !found.value.items.is_empty() {
+            found.value.items.remove(0);
+        }
+        Ok(found)
+    }
+
     async fn due(&self, now: Timestamp, limit: usize) -> Result<(Vec<SiteId>, Option<Timestamp>), StoreError> {
         let now =
             if self.is(Fault::MissesTheDeadlineItself) { Timestamp::from_micros(now.as_micros() - 1) } else { now };
@@ -296,6 +311,7 @@ negative_controls! {
     two_snapshots: ReadsTwoSnapshots is caught by "a_read_is_one_snapshot";
     time_going_back: LetsTimeGoBack is caught by "time_never_goes_back";
     a_deadline_missed: MissesTheDeadlineItself is caught by "deadlines_come_due";
+    a_site_skipped: SkipsASite is caught by "somebodys_sites_are_found_by_every_way";
     members_not_loaded: LoadsNoMembers is caught by "the_directory_is_everybody";
     old_policies: KeepsTheFirstPolicies is caught by "policies_stay_in_force_until_others_are";
     a_lost_saga: LosesASaga is caught by "a_saga_is_confirmed_by_its_commit";

@@ -103,6 +103,7 @@ suite! {
     the_directory_is_everybody,
     a_change_is_given_the_agencies_it_needs,
     site_ids_are_paged_in_order,
+    somebodys_sites_are_found_by_every_way,
     a_saga_is_journalled_without_a_revision,
     a_saga_is_confirmed_by_its_commit,
     sagas_come_due_in_the_order_of_a_sites_commits,

@@ -129,19 +129,6 @@ impl SqlStore {
         .await
     }
 
-    /// The sites on which somebody may be anybody, in the order of their ids, after one.
-    ///
-    /// # Errors
-    /// As every read of the store.
-    pub async fn sites_of(
-        &self,
-        of: SitesOf,
-        after: Option<SiteId>,
-        limit: usize,
-    ) -> Result<At<Page<SiteId>>, StoreError> {
-        self.readers.read(move |db| at(db, search::sites_of(db, &of, after.as_ref(), limit)?)).await
-    }
-
     /// 64 digits that every process on this database knows and nobody else: they authenticate where pages of a search go on.
     ///
     /// # Errors
@@ -224,6 +211,16 @@ impl Store for SqlStore {
     async fn sites(&self, after: Option<&SiteId>, limit: usize) -> Result<Page<SiteId>, StoreError> {
         let after = after.cloned();
         self.readers.read(move |db| readers::site_ids(db, after.as_ref(), limit)).await
+    }
+
+    async fn sites_of(
+        &self,
+        of: &SitesOf,
+        after: Option<&SiteId>,
+        limit: usize,
+    ) -> Result<At<Page<SiteId>>, StoreError> {
+        let (of, after) = (of.clone(), after.cloned());
+        self.readers.read(move |db| at(db, search::sites_of(db, &of, after.as_ref(), limit)?)).await
     }
 
     async fn due(&self, now: Timestamp, limit: usize) -> Result<(Vec<SiteId>, Option<Timestamp>), StoreError> {

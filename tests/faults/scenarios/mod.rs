@@ -97,6 +97,7 @@ impl Run {
         }
         let mut violations = history.judge(&world.durable());
         violations.extend(history.judge_healing(world.replicas.len(), quick()));
+        report::mark(&violations);
         report::scenario(&Told { number: self.number, title: self.title, notes }, history, &violations);
         let Self { number, title, seed } = self;
         assert!(history.answered() > 20, "scenario {number}, seed {seed}: next to nothing was asked");

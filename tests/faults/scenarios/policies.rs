@@ -16,8 +16,8 @@ const POOR: usize = 2;
 #[cfg_attr(not(feature = "faults"), ignore = "needs the feature `faults`: `make faults`")]
 fn s26_policies_are_activated_while_roles_change() {
     let run = Run::of(26, "policies are activated while roles change, and one replica cannot read them");
-    // A program that is not optimized takes seconds to build policies.
-    let ttl = Duration::from_secs(if crate::report::long() { 3 } else { 10 });
+    // A program that is not optimised takes a second to build policies, or two.
+    let ttl = Duration::from_secs(if crate::report::long() { 3 } else { 6 });
     let world = World::new(Plan { ttl, decides: Some(POOR), ..Plan::default() });
     let folder = world.direct.folder();
     let (usual, strict) = (policies_in(folder, "usual"), strict_in(folder));

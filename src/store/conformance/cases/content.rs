@@ -208,3 +208,63 @@ pub(in crate::store::conformance) async fn site_ids_are_paged_in_order<S: Store>
     }
     assert_eq!(names.iter().map(SiteId::as_str).collect::<Vec<_>>(), ["0", "C", "a", "b", "c"]);
 }
+
+pub(in crate::store::conformance) async fn somebodys_sites_are_found_by_every_way<S: Store>(
+    Bench { store, .. }: Bench<S>,
+) {
+    let members = [("dana", MemberRole::Admin), ("bill", MemberRole::Billing), ("bo", MemberRole::Member)];
+    put(&*store, Changes { agencies: vec![agency("studio-north", &members)], ..Changes::default() }).await;
+    let of_tom = |name: &str| Site { seats: Seats::SelfManaged { owner: id("tom") }, ..site(name) };
+    let mut invited = of_tom("B");
+    invited.contributors.insert(id("maria"), contributor("Viewer"));
+    // Maria's as a client, the agency's as its partner; Bo has a grant on it, and Sam a session.
+    let mut managed = Site { id: id("c"), ..full_site() };
+    managed.contributors.clear();
+    managed.grants = [(id("bo"), AgencyGrant { template: Template::Builder, expires_at: None })].into();
+    let (mut offered, mut given) = (of_tom("d"), of_tom("e"));
+    let by_tom = Handover { initiator: id("user:tom"), initiated_by: id("user:tom"), ..offer("h-d", "d", 1) };
+    offered.open_handover = Some(by_tom.clone());
+    let to_maria = Handover { id: id("h-e"), site: id("e"), to: id("user:maria"), ..by_tom };
+    given.open_handover = Some(Handover { consents_needed: vec![id("user:maria")], ..to_maria.clone() });
+    for one in [site("a"), invited, managed, offered, given.clone(), of_tom("f")] {
+        put_site(&*store, one).await;
+    }
+    let found = async |of: &SitesOf, limit: usize| -> Vec<String> {
+        let (mut all, mut after) = (Vec::new(), None);
+        loop {
+            let read = store.sites_of(of, after.as_ref(), limit).await.unwrap();
+            assert_eq!(read.revision, store.head().await.unwrap().revision);
+            assert!(read.value.items.len() <= limit);
+            after = read.value.items.last().cloned();
+            all.extend(read.value.items.iter().map(|site| site.as_str().to_owned()));
+            if !read.value.more {
+                return all;
+            }
+        }
+    };
+    let person = |name: &str| SitesOf::Person(id(name));
+    for (of, sites) in [
+        (person("maria"), vec!["B", "a", "c", "e"]),
+        (person("tom"), vec!["B", "d", "e", "f"]),
+        (person("dana"), vec!["c", "d"]),
+        (person("bill"), vec!["c", "d"]),
+        (person("bo"), vec!["c"]),
+        (person("eve"), vec![]),
+        (SitesOf::Agent(id("sam")), vec!["c"]),
+        (SitesOf::Agent(id("tess")), vec![]),
+        (SitesOf::All, vec!["B", "a", "c", "d", "e", "f"]),
+    ] {
+        for limit in [1, 2, 3, 100] {
+            assert_eq!(found(&of, limit).await, sites, "{of:?}, pages of {limit}");
+        }
+    }
+    // What has ended is no way any more.
+    given.open_handover = None;
+    let over = Changes {
+        handovers: vec![ended(to_maria, HandoverStatus::Declined)],
+        sites: vec![given],
+        ..Changes::default()
+    };
+    commit(&*store, want(&["e"]), over).await.unwrap();
+    assert_eq!(found(&person("maria"), 100).await, ["B", "a", "c"]);
+}

@@ -22,8 +22,8 @@ use crate::{
         Side, Site, SupportSession, Template, Tier, next_deadline,
     },
     store::{
-        Changes, GENESIS, IdempotencyKey, Loaded, NewEvent, POLICY_KEY, PolicyBundle, Store, StoreError, Verdict,
-        Wanted, verify_audit,
+        Changes, GENESIS, IdempotencyKey, Loaded, NewEvent, POLICY_KEY, PolicyBundle, SitesOf, Store, StoreError,
+        Verdict, Wanted, verify_audit,
     },
     time::Timestamp,
 };
