@@ -87,7 +87,14 @@ type Found = Option<(Arc<SiteRow>, Option<Moment>)>;
 #[derive(Default)]
 struct Seen {
     at: (Revision, SmolStr),
-    rows: SmallVec<[Option<Option<Arc<SiteRow>>>; 1]>,
+    places: SmallVec<[Place; 1]>,
+}
+
+/// What was found in one place.
+enum Place {
+    Unread,
+    Nothing,
+    Site(Arc<SiteRow>),
 }
 
 /// When an answer ends a batch.
@@ -319,32 +326,31 @@ fn found(
     wall: Timestamp,
     seen: &mut Seen,
 ) -> Result<SmallVec<[Found; 1]>, Vec<SiteId>> {
-    let at = (sights.revision(), sights.token().clone());
-    if seen.rows.len() != questions.len() || seen.at != at {
-        *seen = Seen { at, rows: questions.iter().map(|_| None).collect() };
+    if seen.places.len() != questions.len() || seen.at.0 != sights.revision() || seen.at.1 != *sights.token() {
+        let at = (sights.revision(), sights.token().clone());
+        *seen = Seen { at, places: questions.iter().map(|_| Place::Unread).collect() };
     }
     let (mut found, mut unknown) = (SmallVec::new(), Vec::new());
-    for (question, seen) in questions.iter().zip(&mut seen.rows) {
+    for (question, place) in questions.iter().zip(&mut seen.places) {
         let Some(site) = &question.site else {
             found.push(None);
             continue;
         };
         let sight = sights.of(site);
         match (sight.row, sight.absent) {
-            (Some(row), _) => *seen = Some(Some(Arc::clone(row))),
-            (None, true) => *seen = Some(None),
+            (Some(row), _) => *place = Place::Site(Arc::clone(row)),
+            (None, true) => *place = Place::Nothing,
             (None, false) => {}
         }
-        let Some(row) = seen else {
-            if !unknown.contains(site) {
-                unknown.push(site.clone());
+        match place {
+            Place::Site(row) => {
+                let moment = |principal| row.moment(principal, sight.policies, sight.directory, wall.max(sight.at));
+                found.push(Some((Arc::clone(row), question.principal.as_ref().map(moment))));
             }
-            continue;
-        };
-        found.push(row.as_ref().map(|row| {
-            let moment = |principal| row.moment(principal, sight.policies, sight.directory, wall.max(sight.at));
-            (Arc::clone(row), question.principal.as_ref().map(moment))
-        }));
+            Place::Nothing => found.push(None),
+            Place::Unread if unknown.contains(site) => {}
+            Place::Unread => unknown.push(site.clone()),
+        }
     }
     if unknown.is_empty() { Ok(found) } else { Err(unknown) }
 }
