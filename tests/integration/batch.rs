@@ -163,7 +163,7 @@ fn drawn(chance: &mut Seeded) -> Value {
     let sites = ["bakery", "nowhere", "no site"];
     let kinds = ["user", "user", "user", "user", "staff", "spaceship"];
     let mut question = json!({"subject": {"type": *chance.pick(&kinds), "id": *chance.pick(&people)},
-        "action": action(*chance.pick(&actions)), "resource": site(*chance.pick(&sites))});
+        "action": action(chance.pick::<&str>(&actions)), "resource": site(chance.pick::<&str>(&sites))});
     if chance.chance(30) {
         question["context"] = json!({"explain": chance.chance(70), "account": "user:maria"});
     }
@@ -195,7 +195,7 @@ fn a_batch_is_the_map_of_its_items() {
     let mut chance = Seeded::new(0xBA7C);
     let mut seen = BTreeSet::new();
     for round in 0..120 * scale() {
-        let mut items: Vec<Value> = (0..chance.below(12) + 1).map(|_| drawn(&mut chance)).collect();
+        let mut items: Vec<Value> = (0..=chance.below(12)).map(|_| drawn(&mut chance)).collect();
         if chance.chance(50) {
             items.extend(items.clone());
         }
