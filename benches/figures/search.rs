@@ -89,11 +89,12 @@ fn searches(effort: Effort) -> Vec<Row> {
     let app = open();
     fill(&runtime, &app);
     let (admin, asked) = (Principal::User("admin".parse().unwrap()), Asked::default());
+    let all = Span { after: None, limit: 1_000 };
     let mut actions = Vec::new();
     for n in 0..effort.rounds * 100 {
         let site = Ids::Short.site(data::draw(n as u64, 1_000));
         let started = Instant::now();
-        let found = runtime.block_on(app.actions(Some(&admin), Some(&site), &asked)).unwrap();
+        let found = runtime.block_on(app.actions(Some(&admin), Some(&site), &asked, &all)).unwrap();
         let took = started.elapsed().as_nanos() as f64 / 1_000.0;
         assert!(found.results.len() > 20);
         // The first time reads the site.
@@ -117,13 +118,14 @@ fn searches(effort: Effort) -> Vec<Row> {
         again.push(page(&app, None).0);
         later.push(page(&app, next).0);
     }
-    let (all, cold, warm, next) = (median(&mut actions), median(&mut first), median(&mut again), median(&mut later));
+    let (catalogue, cold, warm, next) =
+        (median(&mut actions), median(&mut first), median(&mut again), median(&mut later));
     vec![
         Row::aimed(
             "what somebody may do on a site, the whole catalogue, in process",
-            format!("{all:.0} µs (p99 {:.0})", quantile(&mut actions, 0.99)),
+            format!("{catalogue:.0} µs (p99 {:.0})", quantile(&mut actions, 0.99)),
             "≤ 300 µs",
-            all <= 300.0,
+            catalogue <= 300.0,
         ),
         Row::aimed(
             format!("the first {PAGE} of an agency's {MANY} sites, none read before, in process"),

@@ -355,7 +355,8 @@ fn found(
     if unknown.is_empty() { Ok(found) } else { Err(unknown) }
 }
 
-fn overloaded() -> Failure {
+/// Changes come faster than they can be looked at.
+pub(super) fn overloaded() -> Failure {
     Failure::new(Kind::Unavailable, "overloaded", "The site is changing too fast to be read. Try again.")
 }
 

@@ -311,9 +311,10 @@ mod tests {
 
     #[test]
     fn the_help_tells_the_default() {
-        const ABSENT: [&str; 10] = [
+        const ABSENT: [&str; 11] = [
             "policies",
             "schemas",
+            "public_url",
             "redis_url",
             "cache_mac_key_file",
             "billing.url",

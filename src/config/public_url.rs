@@ -26,7 +26,7 @@ impl PublicUrl {
     /// Its path without a slash at the end: empty, or `/pdp`.
     #[must_use]
     pub fn path(&self) -> &str {
-        self.path.trim_end_matches('/')
+        self.path.strip_suffix('/').unwrap_or(&self.path)
     }
 }
 
@@ -58,7 +58,17 @@ impl TryFrom<String> for PublicUrl {
                 ));
             }
         }
+        if authority.as_str() != authority.host() && authority.port_u16().is_none() {
+            return Err(wrong("its port is no number below 65536"));
+        }
         let path = uri.path().to_owned();
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+        let segment = |segment: &str| segment.bytes().all(plain) && !segment.is_empty() && !segment.starts_with("..");
+        let segments = path.strip_prefix('/').unwrap_or(&path);
+        let segments = segments.strip_suffix('/').unwrap_or(segments);
+        if !segments.is_empty() && !segments.split('/').all(segment) {
+            return Err(wrong("its path has other characters than letters, digits and `-._~` between single slashes"));
+        }
         Ok(Self { text, path })
     }
 }
@@ -94,6 +104,13 @@ mod tests {
             "https://h?x=1",
             "https://h/#a",
             "https://me@h",
+            "https://h:99999",
+            "https://h/:a",
+            "https://h/*a",
+            "https://h/{a}",
+            "https://h/../x",
+            "https://h//x",
+            "https://h/%41",
             "ftp://h",
             "https://h/ x",
         ] {

@@ -56,7 +56,26 @@ pub struct EvaluationRequest<'a> {
     pub context: Members<'a>,
 }
 
+/// The parts of one question, wherever they are kept.
+#[derive(Debug, Clone, Copy)]
+pub struct Asking<'q, 'a> {
+    /// Who asks to act.
+    pub subject: &'q Entity<'a>,
+    /// What they would do.
+    pub action: &'q Action<'a>,
+    /// To what.
+    pub resource: &'q Entity<'a>,
+    /// The circumstances.
+    pub context: &'q Members<'a>,
+}
+
 impl<'a> EvaluationRequest<'a> {
+    /// Its parts.
+    #[must_use]
+    pub fn asking(&self) -> Asking<'_, 'a> {
+        let Self { subject, action, resource, context } = self;
+        Asking { subject, action, resource, context }
+    }
     /// Reads a question.
     ///
     /// # Errors

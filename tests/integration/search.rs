@@ -3,7 +3,15 @@
 //! The policy tests' whole cast is asked about: every person, action and site by checks (in batches), and the searches
 //! held against that in both directions.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
 
 use serde_json::{Value, json};
 
@@ -182,8 +190,12 @@ fn pages_go_on_where_they_ended_and_belong_to_one_search() {
         body["page"] = page;
         body
     };
+    // None are wanted, and the token says that there are some: it goes on at the first.
     let none = http.post(&path("resource"), &page(json!({"limit": 0}))).ok().json();
-    assert_eq!(none["results"], json!([]));
+    assert_eq!((&none["results"], &none["page"]["count"]), (&json!([]), &json!(0)));
+    assert_ne!(none["page"]["next_token"], "");
+    let nobodys = json!({"subject": entity("user", "eve"), "action": action("EditContent"), "resource": {"type": "site"}, "page": {"limit": 0}});
+    assert_eq!(http.post(&path("resource"), &nobodys).ok().json()["page"]["next_token"], "");
     let first = http.post(&path("resource"), &page(json!({"limit": 10, "custom": 1}))).ok().json();
     let token = first["page"]["next_token"].as_str().unwrap().to_owned();
     // A token carries its limit, and goes on in any process on this database.
@@ -222,6 +234,29 @@ fn pages_go_on_where_they_ended_and_belong_to_one_search() {
     let foreign = another.client().post(&path("resource"), &page(json!({"limit": 10}))).ok().json();
     let foreign = page(json!({"token": foreign["page"]["next_token"]}));
     assert_eq!(http.post(&path("resource"), &foreign).code(), "invalid_page");
+    // The default, spelled out, is the limit that was not named.
+    let many: Vec<Value> = (0..150)
+        .map(own)
+        .map(|mut site| {
+            site["site"]["owner"] = json!("user:tom");
+            site
+        })
+        .collect();
+    let toms = Installation::with(&many);
+    let toms = toms.start();
+    let of_tom = |page: Value| json!({"subject": entity("user", "tom"), "action": action("EditContent"), "resource": {"type": "site"}, "page": page});
+    let first = toms.client().post(&path("resource"), &of_tom(json!({}))).ok().json();
+    let rest = json!({"token": first["page"]["next_token"], "limit": 100});
+    assert_eq!(
+        toms.client().post(&path("resource"), &of_tom(rest)).ok().json()["page"],
+        json!({"next_token": "", "count": 50})
+    );
+    // Actions in pages.
+    let what = json!({"subject": entity("user", "maria"), "resource": entity("site", "s00")});
+    let all_actions = http.post(&path("action"), &what).ok().json()["results"].clone();
+    for limit in [1, 7, 1_000] {
+        assert_eq!(json!(all_pages(&mut http, "action", &what, limit)), all_actions, "pages of {limit}");
+    }
     // People in pages.
     for user in ["ann", "bea", "cid", "dan"] {
         let give = json!({"actor": "user:maria", "auth_time": now_s(), "command": "grant_role", "user": user, "role": "Viewer"});
@@ -306,4 +341,70 @@ fn what_is_found_is_what_a_check_allows() {
     }
     println!("seed {}: {asked} checks, {searched} searches with {results} results", chance.seed());
     assert!(asked >= 100_000 && searched > 1_000 && results > 10_000, "{asked} {searched} {results}");
+}
+
+/// While roles come and go: what a page shows is what was so at its revision, and there is always a page.
+#[test]
+fn a_page_is_whole_at_its_revision_whatever_is_changed_meanwhile() {
+    let (_installation, server) = story();
+    let address = server.address();
+    let over = AtomicBool::new(false);
+    // Each commit's revision, and who of the two has the role from there on: always one of them, from the first on.
+    let held: Mutex<Vec<(u64, [bool; 2])>> = Mutex::default();
+    let mut seen: Vec<(&str, u64, BTreeSet<String>)> = Vec::new();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut http = Client::new(address);
+            let mut has = [false, false];
+            for n in 0.. {
+                if over.load(Ordering::Acquire) && n > 100 {
+                    return;
+                }
+                // From the first one on always one of them has it, and by turns both.
+                let (who, gives) = match n {
+                    0 => (0, true),
+                    n => [(1, false), (1, true), (0, false), (0, true)][n % 4],
+                };
+                let user = ["xena", "yuri"][who];
+                let mut body =
+                    json!({"actor": "user:maria", "auth_time": now_s(), "user": user, "command": "revoke_role"});
+                if gives {
+                    (body["command"], body["role"]) = (json!("grant_role"), json!("Viewer"));
+                }
+                let answer = http.command("bakery", &format!("turn-{n}"), &body).ok();
+                has[who] = gives;
+                held.lock().unwrap().push((answer.revision(), has));
+            }
+        });
+        let mut http = Client::new(address);
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_secs(4) {
+            let who = json!({"subject": {"type": "user"}, "action": action("ViewSite"), "resource": entity("site", "bakery")});
+            let answer = http.post(&path("subject"), &who).ok();
+            seen.push(("subject", answer.revision(), ids(&answer.json(), "id").into_iter().collect()));
+            for user in ["xena", "yuri"] {
+                let body = json!({"subject": entity("user", user), "action": action("ViewSite"), "resource": {"type": "site"}});
+                let answer = http.post(&path("resource"), &body).ok();
+                seen.push((user, answer.revision(), ids(&answer.json(), "id").into_iter().collect()));
+            }
+        }
+        over.store(true, Ordering::Release);
+    });
+    let held = held.into_inner().unwrap();
+    let at =
+        |revision: u64| held.iter().rev().find(|(from, _)| *from <= revision).map_or([false, false], |(_, has)| *has);
+    for (what, revision, found) in &seen {
+        let has = at(*revision);
+        match *what {
+            "subject" => {
+                assert_eq!([found.contains("xena"), found.contains("yuri")], has, "revision {revision}: {found:?}")
+            }
+            user => assert_eq!(
+                found.contains("bakery"),
+                has[usize::from(user == "yuri")],
+                "{user}, revision {revision}: {found:?}"
+            ),
+        }
+    }
+    assert!(seen.len() > 50 && held.len() > 50, "{} answers, {} changes", seen.len(), held.len());
 }

@@ -8,7 +8,7 @@
 
 use std::fmt;
 
-use super::{Action, Entity, EvaluationRequest, Json, Members, Problem, invalid, object, optional};
+use super::{Action, Asking, Entity, EvaluationRequest, Json, Members, Problem, invalid, object, optional};
 use crate::{app::Until, config::BatchMerge};
 
 /// A request with questions in it.
@@ -20,16 +20,26 @@ pub enum Evaluations<'a> {
     Several(Batch<'a>),
 }
 
-/// Several questions.
+/// Several questions. What stands beside the items is kept once, however many there are.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Batch<'a> {
-    /// Each question, or why the item is none.
-    pub items: Vec<Result<EvaluationRequest<'a>, Problem>>,
+    items: Vec<Result<Item<'a>, Problem>>,
     /// Whose answer is the last one.
     pub until: Until,
+    defaults: Defaults<'a>,
+}
+
+/// What one item says itself.
+#[derive(Debug, Clone, PartialEq)]
+struct Item<'a> {
+    subject: Option<Entity<'a>>,
+    action: Option<Action<'a>>,
+    resource: Option<Entity<'a>>,
+    context: Option<Members<'a>>,
 }
 
 /// What stands at the top level, with what is wrong about it: that matters only where an item leaves it out.
+#[derive(Debug, Clone, PartialEq)]
 struct Defaults<'a> {
     subject: Result<Entity<'a>, Problem>,
     action: Result<Action<'a>, Problem>,
@@ -45,8 +55,8 @@ impl<'a> Evaluations<'a> {
     pub fn from_json(body: Json<'a>, merge: BatchMerge, most: usize) -> Result<Self, Problem> {
         let mut body = object(body, "the body")?;
         let until = until(&mut body)?;
-        let items = match body.take("evaluations") {
-            None | Some(Json::Null) => Vec::new(),
+        let mut items = match body.take("evaluations") {
+            None => Vec::new(),
             Some(Json::Array(items)) => items,
             Some(other) => return Err(invalid(format!("`evaluations` must be an array, not {}", other.kind()))),
         };
@@ -57,21 +67,44 @@ impl<'a> Evaluations<'a> {
             let detail = format!("there are {} evaluations in the request, and at most {most} may be", items.len());
             return Err(Problem::too_large("too_many_items", detail));
         }
-        let parents = ["subject", "action", "resource"].map(|name| body.get(name).cloned());
-        let defaults = Defaults::take(&mut body)?;
-        let fill = |item: &mut Members<'a>| {
-            if merge == BatchMerge::Lenient {
-                for (name, parent) in ["subject", "action", "resource"].into_iter().zip(&parents) {
-                    complete(item, name, parent.as_ref());
-                }
+        if merge == BatchMerge::Lenient {
+            for item in &mut items {
+                complete(item, &body);
             }
-        };
-        let read = |item| {
-            let mut item = object(item, "an item of `evaluations`")?;
-            fill(&mut item);
-            defaults.question(&mut item)
-        };
-        Ok(Self::Several(Batch { items: items.into_iter().map(read).collect(), until }))
+        }
+        let defaults = Defaults::take(&mut body)?;
+        Ok(Self::Several(Batch { items: items.into_iter().map(Item::from_json).collect(), until, defaults }))
+    }
+}
+
+impl<'a> Batch<'a> {
+    /// Each question, or why the item is none.
+    pub fn questions(&self) -> impl Iterator<Item = Result<Asking<'_, 'a>, &Problem>> {
+        self.items.iter().map(|item| {
+            let (item, defaults) = (item.as_ref()?, &self.defaults);
+            Ok(Asking {
+                subject: item.subject.as_ref().map_or(defaults.subject.as_ref(), Ok)?,
+                action: item.action.as_ref().map_or(defaults.action.as_ref(), Ok)?,
+                resource: item.resource.as_ref().map_or(defaults.resource.as_ref(), Ok)?,
+                context: item.context.as_ref().unwrap_or(&defaults.context),
+            })
+        })
+    }
+}
+
+impl<'a> Item<'a> {
+    fn from_json(item: Json<'a>) -> Result<Self, Problem> {
+        let mut item = object(item, "an item of `evaluations`")?;
+        let has = |item: &Members<'a>, name| item.get(name).is_some();
+        Ok(Self {
+            subject: has(&item, "subject").then(|| Entity::take(&mut item, "subject")).transpose()?,
+            action: has(&item, "action").then(|| Action::take(&mut item, "action")).transpose()?,
+            resource: has(&item, "resource").then(|| Entity::take(&mut item, "resource")).transpose()?,
+            context: match item.get("context") {
+                None | Some(Json::Null) => None,
+                Some(_) => Some(optional(&mut item, "context", "context")?),
+            },
+        })
     }
 }
 
@@ -90,23 +123,6 @@ impl<'a> Defaults<'a> {
             action: Action::take(body, "action"),
             resource: Entity::take(body, "resource"),
             context: optional(body, "context", "context")?,
-        })
-    }
-
-    fn question(&self, item: &mut Members<'a>) -> Result<EvaluationRequest<'a>, Problem> {
-        Ok(EvaluationRequest {
-            subject: if item.get("subject").is_some() { Entity::take(item, "subject") } else { self.subject.clone() }?,
-            action: if item.get("action").is_some() { Action::take(item, "action") } else { self.action.clone() }?,
-            resource: if item.get("resource").is_some() {
-                Entity::take(item, "resource")
-            } else {
-                self.resource.clone()
-            }?,
-            context: if item.get("context").is_some_and(|context| *context != Json::Null) {
-                optional(item, "context", "context")?
-            } else {
-                self.context.clone()
-            },
         })
     }
 }
@@ -132,14 +148,19 @@ fn semantic(given: &dyn fmt::Display) -> Problem {
     ))
 }
 
-/// Gives an item's entity what it lacks of its name.
-fn complete<'a>(item: &mut Members<'a>, entity: &str, parent: Option<&Json<'a>>) {
-    let (Some(Json::Object(own)), Some(Json::Object(parent))) = (item.get_mut(entity), parent) else { return };
-    for part in ["type", "id", "name"] {
-        if own.get(part).is_none()
-            && let Some(value) = parent.get(part)
-        {
-            own.put(part, value.clone());
+/// Gives an item's entities what they lack of their names.
+fn complete<'a>(item: &mut Json<'a>, parents: &Members<'a>) {
+    let Json::Object(item) = item else { return };
+    for entity in ["subject", "action", "resource"] {
+        let (Some(Json::Object(own)), Some(Json::Object(parent))) = (item.get_mut(entity), parents.get(entity)) else {
+            continue;
+        };
+        for part in ["type", "id", "name"] {
+            if own.get(part).is_none()
+                && let Some(value) = parent.get(part)
+            {
+                own.put(part, value.clone());
+            }
         }
     }
 }
@@ -162,13 +183,12 @@ mod tests {
     fn read(body: &Value, merge: BatchMerge) -> Result<Vec<Result<[String; 4], String>>, Problem> {
         let text = body.to_string();
         let batch = several(&text, merge)?;
-        let told = |question: &EvaluationRequest<'_>| {
+        let told = |question: Asking<'_, '_>| {
             let context = question.context.get("n").and_then(Json::as_i64).unwrap_or_default();
             [&*question.subject.id, &*question.action.name, &*question.resource.id, &context.to_string()]
                 .map(str::to_owned)
         };
-        let items = batch.items.iter();
-        Ok(items.map(|item| item.as_ref().map(told).map_err(|problem| problem.detail().to_owned())).collect())
+        Ok(batch.questions().map(|item| item.map(told).map_err(|problem| problem.detail().to_owned())).collect())
     }
     fn entity(kind: &str, id: &str) -> Value {
         json!({"type": kind, "id": id})
@@ -245,6 +265,7 @@ mod tests {
             ("options", json!("execute_all")),
             ("evaluations", json!({})),
             ("evaluations", json!("x")),
+            ("evaluations", json!(null)),
             ("options", json!({"evaluations_semantic": 1})),
             ("options", json!({"evaluations_semantic": "bogus_value"})),
         ] {
@@ -264,7 +285,7 @@ mod tests {
 
     #[test]
     fn without_items_it_is_one_question() {
-        for evaluations in [None, Some(json!([])), Some(Value::Null)] {
+        for evaluations in [None, Some(json!([]))] {
             let mut body =
                 json!({"subject": entity("user", "a"), "action": {"name": "x"}, "resource": entity("site", "s")});
             if let Some(evaluations) = evaluations {

@@ -123,14 +123,12 @@ impl PageRequest {
             Some(Json::Text(token)) => Some(token.into_owned()).filter(|token| !token.is_empty()),
             Some(other) => return Err(invalid(format!("`page.token` must be a string, not {}", other.kind()))),
         };
+        super::properties(&mut page, "page")?;
         let limit = match page.take("limit") {
             None | Some(Json::Null) => None,
-            Some(limit) => Some(
-                limit
-                    .as_i64()
-                    .and_then(|limit| u64::try_from(limit).ok())
-                    .ok_or_else(|| invalid("`page.limit` must be a whole number that is not negative".to_owned()))?,
-            ),
+            Some(limit) => Some(limit.as_i64().and_then(|limit| u64::try_from(limit).ok()).ok_or_else(|| {
+                invalid(format!("`page.limit` must be a whole number from 0 to {}, in digits only", i64::MAX))
+            })?),
         };
         Ok(Some(Self { token, limit }))
     }
@@ -216,6 +214,7 @@ mod tests {
             json!({"limit": -1}),
             json!({"limit": 1.5}),
             json!({"limit": "1"}),
+            json!({"properties": 5}),
             json!({"token": 7}),
         ] {
             assert!(page(wrong.clone()).is_err(), "{wrong}");

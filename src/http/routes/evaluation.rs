@@ -22,7 +22,7 @@ use crate::{
     decision::Obligation,
     explanation,
     http::{
-        authzen::{Batch, EvaluationRequest, Evaluations},
+        authzen::{Asking, Batch, EvaluationRequest, Evaluations},
         json::{self, Json, Members},
         problem::Problem,
     },
@@ -162,7 +162,7 @@ pub(super) async fn evaluations(State(service): State<Service>, request: Request
 }
 
 async fn one(service: &Service, question: &EvaluationRequest<'_>) -> Result<Response, Problem> {
-    let question = meant(question);
+    let question = meant(question.asking());
     let checked = service.app().check(&question).await?;
     let response = if question.detail == Detail::Full || !checked.outcome.obligations.is_empty() {
         reply::json(StatusCode::OK, &answer(&checked, &question))?
@@ -173,14 +173,15 @@ async fn one(service: &Service, question: &EvaluationRequest<'_>) -> Result<Resp
 }
 
 async fn several(service: &Service, batch: &Batch<'_>) -> Result<Response, Problem> {
-    let Batch { items, until } = batch;
+    let until = batch.until;
+    let items: Vec<_> = batch.questions().collect();
     // What is no question is a deny, too: nothing behind it is asked where a deny is the end.
     let asked = items.iter().take_while(|item| item.is_ok() || !until.ends(false));
-    let questions: Vec<_> = asked.flatten().map(meant).collect();
-    let answers = service.app().check_each(&questions, *until).await?;
+    let questions: Vec<_> = asked.flatten().copied().map(meant).collect();
+    let answers = service.app().check_each(&questions, until).await?;
     let mut decided = answers.iter().zip(&questions);
     let mut evaluations = Vec::with_capacity(items.len());
-    for item in items {
+    for item in &items {
         let body = match item {
             Ok(_) => match decided.next() {
                 Some((checked, question)) => answer(checked, question),
@@ -199,8 +200,8 @@ async fn several(service: &Service, batch: &Batch<'_>) -> Result<Response, Probl
 }
 
 /// What the decision is asked.
-fn meant<'a>(request: &'a EvaluationRequest<'_>) -> Question<'a> {
-    let EvaluationRequest { subject, action, resource, context } = request;
+fn meant<'q>(asking: Asking<'q, '_>) -> Question<'q> {
+    let Asking { subject, action, resource, context } = asking;
     let explain = matches!(context.get("explain"), Some(Json::Bool(true)));
     Question {
         principal: principal(&subject.kind, &subject.id),

@@ -6,7 +6,7 @@
 use axum::{
     Router,
     extract::State,
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderValue, StatusCode, Uri, header},
     response::Response,
     routing::get,
 };
@@ -44,7 +44,7 @@ struct Metadata {
     (status = 200, body = Metadata),
     (status = 404, description = "No `public_url` is set."),
 ))]
-pub(super) async fn metadata(State(service): State<Service>) -> Result<Response, Problem> {
+pub(super) async fn metadata(State(service): State<Service>, uri: Uri) -> Result<Response, Problem> {
     let Some(url) = &service.0.public_url else {
         return Err(Problem::new(
             StatusCode::NOT_FOUND,
@@ -52,6 +52,10 @@ pub(super) async fn metadata(State(service): State<Service>) -> Result<Response,
             "this decision point has not been told its name: set `public_url`, for example `https://pdp.example.com`",
         ));
     };
+    // Another name than this one is nobody here.
+    if uri.path().strip_prefix(WELL_KNOWN) != Some(url.path()) {
+        return Err(Problem::new(StatusCode::NOT_FOUND, "not_found", "there is no decision point of this name here"));
+    }
     let body = Metadata {
         policy_decision_point: url.as_str().to_owned(),
         access_evaluation_endpoint: url.join("/access/v1/evaluation"),

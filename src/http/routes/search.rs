@@ -2,7 +2,8 @@
 //!
 //! A page ends with a token that says where the next one begins. It carries which search it is of, its limit and the
 //! revision it was written at, and it is authenticated with a secret of the database: no process keeps anything between
-//! two pages, and any process continues what another one began, at that revision or later.
+//! two pages, and any process continues what another one began, at that revision or later. It is not secret: it names the
+//! last candidate that was looked at.
 
 use axum::{
     extract::{Request, State},
@@ -18,14 +19,15 @@ use smol_str::SmolStr;
 
 use super::{Service, evaluation, reply};
 use crate::{
-    app::{Found, Span},
+    app::{Found, Kind, Span},
+    config::Limits,
     http::{
         authzen::{Open, SearchRequest, Sought},
         json,
         problem::Problem,
     },
     ids::{Principal, SiteId},
-    revision::Revision,
+    revision::RevisionToken,
 };
 
 /// How much of the authentication of a token is sent.
@@ -88,8 +90,8 @@ struct Token {
     a: String,
     /// The limit that the first request asked for.
     l: Option<u64>,
-    /// The revision of the page.
-    r: u64,
+    /// The revision of the page, as a token: of which history it is, too.
+    r: String,
 }
 
 /// Who may do this on this resource?
@@ -137,7 +139,7 @@ async fn search(service: &Service, request: Request, open: Open) -> std::result:
     let name = request.action.as_ref().map_or("", |action| &*action.name);
     match &request.sought {
         Sought::Action => {
-            let found = app.actions(principal.as_ref(), site.as_ref(), &asked).await?;
+            let found = app.actions(principal.as_ref(), site.as_ref(), &asked, &pages.span).await?;
             pages.answer(service, found, |name| Result::Action { name: name.into() })
         }
         Sought::Subject(kind) => {
@@ -158,6 +160,8 @@ struct Pages {
     span: Span,
     search: String,
     limit: Option<u64>,
+    /// No results are wanted.
+    none: bool,
     /// Whether the caller spoke of pages.
     wanted: bool,
     secret: SmolStr,
@@ -180,16 +184,28 @@ impl Pages {
             let token = Token::read(text, &secret).filter(|token| token.s == search).ok_or_else(|| {
                 bad("`page.token` is not a token of this search: send the rest of the request as it was, or begin anew without one")
             })?;
-            if page.limit.is_some() && page.limit != token.l {
+            if page.limit.is_some_and(|limit| at_most(limits, Some(limit)) != at_most(limits, token.l)) {
                 return Err(bad(
                     "`page.limit` is not that of the page before: leave it out, or begin anew without a token",
                 ));
             }
-            service.app().at_least(Revision(token.r)).await?;
+            let reached = match token.r.parse::<RevisionToken>() {
+                Ok(revision) => service.app().at_least_as_fresh(&revision).await,
+                Err(_) => Ok(()),
+            };
+            reached.map_err(|failure| match failure.kind {
+                Kind::Conflict => {
+                    bad("`page.token` is of a history that is over, as after a restore: begin anew without one")
+                }
+                _ => failure.into(),
+            })?;
             (after, limit) = (Some(token.a), token.l);
         }
-        let most = limit.map_or(limits.page, |limit| usize::try_from(limit).unwrap_or(usize::MAX)).min(limits.page_max);
-        Ok(Self { span: Span { after, limit: most }, search, limit, wanted: request.page.is_some(), secret })
+        let most = at_most(limits, limit);
+        // None are wanted; whether there is one is told all the same.
+        let none = most == 0;
+        let span = Span { after, limit: most.max(1) };
+        Ok(Self { span, search, limit, none, wanted: request.page.is_some(), secret })
     }
 
     fn answer<T>(
@@ -198,10 +214,14 @@ impl Pages {
         found: Found<T>,
         each: impl FnMut(T) -> Result,
     ) -> std::result::Result<Response, Problem> {
-        let Found { results, next, revision, token, policies } = found;
+        let Found { mut results, mut next, revision, token, policies } = found;
+        if self.none && !results.is_empty() {
+            results.clear();
+            next = Some(self.span.after.unwrap_or_default());
+        }
         let results: Vec<Result> = results.into_iter().map(each).collect();
-        let next =
-            next.map(|after| Token { s: self.search, a: after, l: self.limit, r: revision.0 }.write(&self.secret));
+        let at = |after| Token { s: self.search, a: after, l: self.limit, r: token.to_string() };
+        let next = next.map(|after| at(after).write(&self.secret));
         let page = (self.wanted || next.is_some())
             .then(|| PageBody { next_token: next.unwrap_or_default(), count: results.len() });
         let response = reply::json(StatusCode::OK, &SearchBody { page, results })?;
@@ -227,6 +247,11 @@ impl Token {
     }
 }
 
+/// How many results a limit means.
+fn at_most(limits: &Limits, limit: Option<u64>) -> usize {
+    limit.map_or(limits.page, |limit| usize::try_from(limit).unwrap_or(usize::MAX)).min(limits.page_max)
+}
+
 fn keyed(secret: &str) -> Option<Hmac<Sha256>> {
     Hmac::<Sha256>::new_from_slice(secret.as_bytes()).ok()
 }
@@ -247,10 +272,10 @@ mod tests {
 
     #[test]
     fn a_token_is_read_as_it_was_written_and_by_nobody_elses_secret() {
-        let token = || Token { s: "ab".into(), a: "bakery".into(), l: Some(3), r: 7 };
+        let token = || Token { s: "ab".into(), a: "bakery".into(), l: Some(3), r: "7".into() };
         let text = token().write("secret");
         let read = Token::read(&text, "secret").unwrap();
-        assert_eq!((read.s, read.a, read.l, read.r), ("ab".into(), "bakery".into(), Some(3), 7));
+        assert_eq!((read.s, read.a, read.l, read.r), ("ab".into(), "bakery".into(), Some(3), "7".into()));
         assert!(Token::read(&text, "another").is_none());
         for n in 0..text.len() {
             let mut other = text.clone().into_bytes();

@@ -234,7 +234,7 @@ pub(in crate::store::conformance) async fn somebodys_sites_are_found_by_every_wa
         loop {
             let read = store.sites_of(of, after.as_ref(), limit).await.unwrap();
             assert_eq!(read.revision, store.head().await.unwrap().revision);
-            assert!(read.value.items.len() <= limit);
+            assert!(read.value.items.len() <= limit && (!read.value.items.is_empty() || !read.value.more));
             after = read.value.items.last().cloned();
             all.extend(read.value.items.iter().map(|site| site.as_str().to_owned()));
             if !read.value.more {
