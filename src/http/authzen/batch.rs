@@ -15,7 +15,7 @@ use crate::{app::Until, config::BatchMerge};
 #[derive(Debug, Clone, PartialEq)]
 pub enum Evaluations<'a> {
     /// One question: there are no items.
-    One(Box<EvaluationRequest<'a>>),
+    One(EvaluationRequest<'a>),
     /// Items.
     Several(Batch<'a>),
 }
@@ -61,7 +61,7 @@ impl<'a> Evaluations<'a> {
             Some(other) => return Err(invalid(format!("`evaluations` must be an array, not {}", other.kind()))),
         };
         if items.is_empty() {
-            return EvaluationRequest::take(&mut body).map(|question| Self::One(Box::new(question)));
+            return EvaluationRequest::take(&mut body).map(Self::One);
         }
         if items.len() > most {
             let detail = format!("there are {} evaluations in the request, and at most {most} may be", items.len());
