@@ -397,7 +397,7 @@ fn a_page_is_whole_at_its_revision_whatever_is_changed_meanwhile() {
         let has = at(*revision);
         match *what {
             "subject" => {
-                assert_eq!([found.contains("xena"), found.contains("yuri")], has, "revision {revision}: {found:?}")
+                assert_eq!([found.contains("xena"), found.contains("yuri")], has, "revision {revision}: {found:?}");
             }
             user => assert_eq!(
                 found.contains("bakery"),
