@@ -203,11 +203,11 @@ impl App {
         };
         let of_site = |site: &SiteId| (Some(principal.clone()), Some(site.clone()));
         let from = span.after.as_deref().and_then(|after| after.parse::<SiteId>().ok());
-        let (mut results, mut after, mut next, mut asked_about) = (Vec::new(), from.clone(), None, 0);
+        let (mut results, mut after, mut asked_about) = (Vec::new(), from.clone(), 0);
         // One more than is wanted tells whether more follow.
         let mut chunk = CHUNK.min(span.limit.saturating_add(1));
         let mut quiet = true;
-        let mut last = loop {
+        let (mut last, to) = loop {
             let read = self.store.sites_of(&of, after.as_ref(), chunk).await?;
             self.shown(read.revision).await?;
             let candidates = read.value;
@@ -215,18 +215,13 @@ impl App {
             quiet &= read.revision == began && stand.revision == began;
             asked_about += candidates.items.len();
             after = candidates.items.last().cloned().or(after);
-            if results.len() > span.limit || !candidates.more {
-                break stand;
-            }
-            if asked_about >= CANDIDATES {
-                next = after.as_ref().map(|site| site.as_str().to_owned());
-                break stand;
+            if results.len() > span.limit || !candidates.more || asked_about >= CANDIDATES {
+                // Up to where candidates were looked for; to the end where all were.
+                break (stand, after.filter(|_| candidates.more));
             }
             chunk = CHUNK.min(chunk * 2);
         };
         if !quiet {
-            // Up to where candidates were looked for; to the end where all were.
-            let to = if next.is_some() || results.len() > span.limit { after } else { None };
             let within =
                 |site: &SiteId| from.as_ref().is_none_or(|from| site > from) && to.as_ref().is_none_or(|to| site <= to);
             last = match self.settled(began, &mut results, within, of_site, action, asked).await? {
@@ -235,7 +230,7 @@ impl App {
             };
         }
         let over = cut(&mut results, span.limit, SiteId::as_str);
-        Ok(Some(page(results, over.or(next), last)))
+        Ok(Some(page(results, over.or_else(|| to.map(|site| site.as_str().to_owned())), last)))
     }
 
     /// Asks about all of them again, and about the sites `within` that have changed since `base`, until nothing has changed

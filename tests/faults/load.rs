@@ -56,7 +56,9 @@ pub struct Load<'a> {
 
 impl<'a> Load<'a> {
     pub fn new(world: &'a World, seed: u64) -> Self {
-        let writers = Mutex::new((0..world.replicas.len()).collect());
+        // One that only decides takes no commands.
+        let writers = (0..world.replicas.len()).filter(|n| Some(*n) != world.plan.decides).collect();
+        let writers = Mutex::new(writers);
         Self {
             world,
             seed,
