@@ -13,6 +13,7 @@ pub mod time;
 pub mod assignment;
 pub mod authoring;
 pub mod decision;
+pub mod domains;
 pub mod explanation;
 pub mod handover;
 pub mod lease;

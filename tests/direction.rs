@@ -33,6 +33,7 @@ const MODULES: &[Module] = &[
     pure("lease", &["digest", "ids", "revision", "time"]),
     pure("policy", &["digest"]),
     pure("decision", &["policy"]),
+    pure("domains", &["digest", "policy"]),
     pure("site", &["ids", "revision", "time", "assignment", "handover"]),
     pure("assignment", &["ids", "revision", "time", "policy", "decision", "site", "handover"]),
     pure("handover", &["digest", "ids", "revision", "time", "site", "assignment"]),
@@ -78,6 +79,7 @@ const BELOW_APP: &[&str] = &[
 ];
 const BELOW_HTTP: &[&str] = &[
     "digest",
+    "domains",
     "ids",
     "revision",
     "time",
@@ -99,6 +101,7 @@ const BELOW_HTTP: &[&str] = &[
 ];
 const BELOW_CLI: &[&str] = &[
     "digest",
+    "domains",
     "ids",
     "revision",
     "time",

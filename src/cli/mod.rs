@@ -12,6 +12,7 @@ mod check;
 mod client;
 mod database;
 mod demo;
+mod domains;
 mod exit;
 mod export;
 mod grants;

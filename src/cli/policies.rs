@@ -33,6 +33,9 @@ pub struct PolicyFiles {
     pub origin: String,
 }
 
+/// What a policy folder consists of.
+const POLICY_FILES: &[&str] = &["cedar", "cedarschema", "toml", "md", "txt"];
+
 /// Largest file that is read, in bytes: what lies in a policy folder by mistake is not loaded into memory.
 const MAX_FILE: u64 = 4 * 1024 * 1024;
 
@@ -44,11 +47,13 @@ impl PolicyFiles {
     pub fn of(config: &Config) -> Result<Self, Stop> {
         let place = folder(config.policies.as_deref(), "policies");
         let (files, origin) = match &place {
-            Some(folder) => (read_folder(folder, "policies")?, format!("the folder `{}`", folder.display())),
+            Some(folder) => {
+                (read_folder(folder, "policies", POLICY_FILES)?, format!("the folder `{}`", folder.display()))
+            }
             None => (compiled("policies/"), "the copies compiled in".to_owned()),
         };
         let schemas = match folder(config.schemas.as_deref(), "schemas") {
-            Some(folder) => read_folder(&folder, "schemas")?,
+            Some(folder) => read_folder(&folder, "schemas", POLICY_FILES)?,
             None => compiled("schemas/"),
         };
         let mut schemas = schemas.into_iter().filter(|file| has_ending(&file.path, "cedarschema"));
@@ -114,16 +119,17 @@ fn compiled(prefix: &str) -> Vec<Source> {
     files.map(|(path, text)| Source { path: (*path).to_owned(), text: (*text).to_owned() }).collect()
 }
 
-fn read_folder(folder: &Path, name: &str) -> Result<Vec<Source>, Stop> {
+/// The files of a folder whose names end with one of `endings`, under `name`, by path.
+pub(super) fn read_folder(folder: &Path, name: &str, endings: &[&str]) -> Result<Vec<Source>, Stop> {
     let mut files = Vec::new();
-    collect(folder, name, &mut files)?;
+    collect(folder, name, endings, &mut files)?;
     files.sort_by(|a: &Source, b: &Source| a.path.cmp(&b.path));
     Ok(files)
 }
 
-/// Reads the files below `folder` that a policy folder consists of. Names that begin with a dot are an editor's or a
+/// Reads the files below `folder` that such a folder consists of. Names that begin with a dot are an editor's or a
 /// container platform's: its `..data` would show every file twice.
-fn collect(folder: &Path, name: &str, files: &mut Vec<Source>) -> Result<(), Stop> {
+fn collect(folder: &Path, name: &str, endings: &[&str], files: &mut Vec<Source>) -> Result<(), Stop> {
     let unreadable =
         |path: &Path, error: std::io::Error| Stop::failed(format!("cannot read `{}`: {error}", path.display()));
     for entry in fs::read_dir(folder).map_err(|error| unreadable(folder, error))? {
@@ -133,8 +139,8 @@ fn collect(folder: &Path, name: &str, files: &mut Vec<Source>) -> Result<(), Sto
         let Some(file_name) = file_name.to_str().filter(|name| !name.starts_with('.')) else { continue };
         let named = format!("{name}/{file_name}");
         if entry.file_type().map_err(|error| unreadable(&path, error))?.is_dir() {
-            collect(&path, &named, files)?;
-        } else if ["cedar", "cedarschema", "toml", "md", "txt"].iter().any(|ending| has_ending(file_name, ending)) {
+            collect(&path, &named, endings, files)?;
+        } else if endings.iter().any(|ending| has_ending(file_name, ending)) {
             let about = fs::metadata(&path).map_err(|error| unreadable(&path, error))?;
             if !about.is_file() {
                 return Err(Stop::failed(format!("`{}` is not a file", path.display())));

@@ -45,17 +45,24 @@ impl Serve {
             let stop = server::stop_signal().map_err(|error| Stop::failed(format!("cannot take signals: {error}")))?;
             let database = config.database_url.clone();
             let auth = config.auth;
+            let encrypted = config.tls().is_some() || config.listen.is_local();
             if config.billing.leaves_this_machine() {
                 tracing::warn!("`billing.url` names another machine: the key for it travels there in plain text");
             }
             let service = Service::open(config, Arc::clone(&policies), Arc::new(SystemClock)).await?;
             let in_force = service.app().view().policies();
             let own = in_force.bundle().sha256() == policies.bundle().sha256();
-            match auth {
-                Auth::None => tracing::warn!(
+            if auth == Auth::None {
+                tracing::warn!(
                     "no authentication: whoever reaches the listener on this machine may ask about everybody and \
                      command as anybody"
-                ),
+                );
+            }
+            if matches!(auth, Auth::Basic | Auth::ApiKey) && !encrypted {
+                tracing::warn!(
+                    "keys without TLS: whoever sees the callers' traffic has their keys; set `tls_cert` and `tls_key`, or \
+                     let a proxy on this machine speak TLS"
+                );
             }
             // One line that says everything a starter waits for; each listener logs its own beside it.
             tracing::info!(

@@ -9,6 +9,7 @@ use std::{future::Future, sync::Arc};
 use tokio::sync::oneshot;
 
 use super::{
+    domains,
     exit::Stop,
     telling::{self, Telling},
 };
@@ -16,12 +17,16 @@ use crate::{
     app::{App, Replication, Rules},
     assignment::SitePolicies,
     clock::Clock,
-    config::{Config, Database, Events, Listen},
+    config::{Auth, Config, Database, Events, Listen},
     events::Delivery,
     http::{
+        callers::Callers,
         edge::{Edge, Hosts},
         listener::Listener,
-        routes, server,
+        routes::{self, Beside},
+        server,
+        signing::Signer,
+        tls::Tls,
     },
 };
 
@@ -33,6 +38,8 @@ pub struct Service {
     admin: Listener,
     /// None where nothing is written.
     delivery: Option<Delivery>,
+    tls: Option<Arc<Tls>>,
+    beside: Beside,
 }
 
 impl Service {
@@ -42,7 +49,13 @@ impl Service {
     /// The database is in use or cannot be used, or an address cannot be listened on.
     pub async fn open(config: Config, policies: Arc<SitePolicies>, clock: Arc<dyn Clock>) -> Result<Self, Stop> {
         let rules = Rules { timers: config.timers.clone(), quotas: config.quotas.clone(), four_eyes: config.four_eyes };
-        let control = Listener::bind(&config.listen).await.map_err(Stop::failed)?;
+        let signer = config.metadata_key.as_deref().map(Signer::open).transpose().map_err(Stop::usage)?.map(Arc::new);
+        if let Some(signer) = &signer {
+            tracing::info!(public_key = %signer.public_key(), "metadata is signed");
+        }
+        let beside = Beside { domains: domains::load(&config)?, signer };
+        let tls = config.tls().map(Tls::open).transpose().map_err(Stop::usage)?.map(Arc::new);
+        let control = Listener::bind(&config.listen).await.map_err(Stop::failed)?.with_tls(tls.clone());
         let admin = Listener::bind(&config.admin_listen).await.map_err(Stop::failed)?;
         let app = match &config.database_url {
             Database::Sqlite(_) if config.redis_url.is_some() => {
@@ -70,7 +83,7 @@ impl Service {
         } else {
             None
         };
-        Ok(Self { app, config, control, admin, delivery })
+        Ok(Self { app, config, control, admin, delivery, tls, beside })
     }
 
     /// The service itself, for what does not pass through its listeners.
@@ -91,7 +104,7 @@ impl Service {
 
     /// Serves until `stop` is ready, then lets running requests end.
     pub async fn run(self, stop: impl Future<Output = ()>) {
-        let Self { app, config, control, admin, delivery } = self;
+        let Self { app, config, control, admin, delivery, tls, beside } = self;
         let telling = delivery.map(|prepared| Telling::start(Arc::clone(&app), config.events.clone(), prepared));
         let writes = config.role.writes();
         let timed = Arc::clone(&app);
@@ -100,9 +113,14 @@ impl Service {
                 timed.run_timers().await;
             }
         });
-        let edge = |listener: &Listener, router| Edge::new(router, Hosts::of(listener.address(), config.auth));
-        let admin_edge = edge(&admin, routes::admin(Arc::clone(&app)));
-        let control_edge = edge(&control, routes::control(Arc::clone(&app), &config));
+        // Nobody is asked who they are here: a name that is somebody else's is not answered where a browser may be.
+        let near = admin.address().is_local();
+        let admin_hosts = if near { Hosts::of(admin.address(), Auth::None) } else { Hosts::Any };
+        let admin_edge = Edge::new(routes::admin(Arc::clone(&app)), admin_hosts);
+        let control_edge =
+            Edge::new(routes::control(Arc::clone(&app), &config, &beside), Hosts::of(control.address(), config.auth))
+                .for_callers(Callers::of(&config));
+        let renewal = tls.map(|tls| tokio::spawn(async move { tls.watch().await }));
         let (end, ended) = oneshot::channel::<()>();
         let limits = config.limits.clone();
         let admin = tokio::spawn(async move {
@@ -121,6 +139,9 @@ impl Service {
         drop(tokio::task::spawn_blocking(move || leaving.leave()).await);
         // A commit that has begun is not stopped by this: it runs on the store's own thread.
         timers.abort();
+        if let Some(renewal) = renewal {
+            renewal.abort();
+        }
         if let Some(telling) = telling {
             telling.stop().await;
         }

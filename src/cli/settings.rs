@@ -41,7 +41,17 @@ const SETTINGS: &[Setting] = &[
     ),
     setting("policies", "policies", "FOLDER", "Policy files [default: ./policies, else the copy compiled in]"),
     setting("schemas", "schemas", "FOLDER", "The schema [default: ./schemas, else the copy compiled in]"),
-    setting("auth", "auth", "KIND", "How callers prove who they are; only `none`, on this machine [default: none]"),
+    setting("auth", "auth", "KIND", "How callers prove who they are: none, basic, api_key or mtls [default: none]"),
+    // The keys themselves are no option.
+    setting("api_key_file", "api-key-file", "FILE", "Holds callers' keys: NAME=KEY pairs, or one bare key"),
+    setting(
+        "tls_cert",
+        "tls-cert",
+        "FILE",
+        "The certificate for decisions and control API, PEM; read again when it changes",
+    ),
+    setting("tls_key", "tls-key", "FILE", "Its key, PEM"),
+    setting("tls_client_ca", "tls-client-ca", "FILE", "Who signs callers' certificates, PEM; for mtls"),
     setting(
         "batch_default_merge",
         "batch-default-merge",
@@ -49,6 +59,13 @@ const SETTINGS: &[Setting] = &[
         "entity, or lenient: an item's entity gets what it lacks of its name [default: entity]",
     ),
     setting("public_url", "public-url", "URL", "What discovery calls this service, such as https://pdp.example.com"),
+    setting(
+        "metadata_key",
+        "metadata-key",
+        "FILE",
+        "Signs what discovery tells: a P-256 or Ed25519 key, PKCS #8 in PEM",
+    ),
+    setting("domains", "domains", "LIST", "Further policy domains, NAME=FOLDER separated by commas, each under /NAME"),
     setting("log", "log", "FILTER", "What is logged, such as `warn,mandate=debug` [default: info]"),
     setting(
         "four_eyes",
@@ -290,7 +307,8 @@ mod tests {
     #[test]
     fn every_setting_is_an_option() {
         const SECTIONS: [&str; 5] = ["timers", "quotas", "limits", "billing", "events"];
-        const NOT_OPTIONS: [&str; 4] = ["billing.key", "events.webhook_secret", "events.webhooks", "cache_mac_key"];
+        const NOT_OPTIONS: [&str; 5] =
+            ["billing.key", "events.webhook_secret", "events.webhooks", "cache_mac_key", "api_key"];
         for section in ["", "timers.", "quotas.", "limits.", "billing.", "events."] {
             let unknown = format!("{section}nonsense");
             let error = Config::load(None, &[(unknown.as_str(), "1".to_owned())]).unwrap_err().to_string();
@@ -311,7 +329,13 @@ mod tests {
 
     #[test]
     fn the_help_tells_the_default() {
-        const ABSENT: [&str; 11] = [
+        const ABSENT: [&str; 17] = [
+            "metadata_key",
+            "domains",
+            "api_key_file",
+            "tls_cert",
+            "tls_key",
+            "tls_client_ca",
             "policies",
             "schemas",
             "public_url",

@@ -11,6 +11,8 @@
 
 pub mod address;
 mod billing;
+mod callers;
+mod domains;
 mod events;
 mod listen;
 mod public_url;
@@ -23,6 +25,8 @@ use config::{Environment, File, FileFormat};
 use serde::Deserialize;
 
 pub use billing::{Billing, Secret};
+pub use callers::{ApiKey, ApiKeys, TlsFiles};
+pub use domains::Domains;
 pub use events::{Events, RedisUrl, SigningSecret, THE_STREAM, THE_WEBHOOK, Webhook, WebhookUrl};
 pub use listen::Listen;
 pub use public_url::PublicUrl;
@@ -53,10 +57,24 @@ pub struct Config {
     pub schemas: Option<PathBuf>,
     /// How callers prove who they are.
     pub auth: Auth,
+    /// The keys that callers hold.
+    pub api_key: Option<ApiKeys>,
+    /// The file that holds them.
+    pub api_key_file: Option<PathBuf>,
+    /// The certificate of the control listener.
+    pub tls_cert: Option<PathBuf>,
+    /// Its key.
+    pub tls_key: Option<PathBuf>,
+    /// Who signs callers' certificates.
+    pub tls_client_ca: Option<PathBuf>,
     /// How an item of a batch and what stands beside the items become one question.
     pub batch_default_merge: BatchMerge,
     /// What documents call this service; none: there are no such documents.
     pub public_url: Option<PublicUrl>,
+    /// The key that signs those documents.
+    pub metadata_key: Option<PathBuf>,
+    /// What else is decided about than sites.
+    pub domains: Option<Domains>,
     /// The durations of the handover machine.
     pub timers: Timers,
     /// How many offers and requests an account may make and get.
@@ -93,8 +111,15 @@ impl Default for Config {
             policies: None,
             schemas: None,
             auth: Auth::None,
+            api_key: None,
+            api_key_file: None,
+            tls_cert: None,
+            tls_key: None,
+            tls_client_ca: None,
             batch_default_merge: BatchMerge::default(),
             public_url: None,
+            metadata_key: None,
+            domains: None,
             timers: Timers::default(),
             quotas: Quotas::default(),
             four_eyes: false,
@@ -244,6 +269,7 @@ impl Config {
         settled.billing.settle()?;
         settled.events.settle().map_err(ConfigError::Unusable)?;
         settled.settle_shared_cache().map_err(ConfigError::Unusable)?;
+        settled.settle_callers().map_err(ConfigError::Unusable)?;
         Ok(settled)
     }
 
@@ -263,6 +289,11 @@ impl Config {
                      authentication only loopback addresses such as `127.0.0.1:8080` and `unix:/path` are served"
                 )));
             }
+        }
+        if self.metadata_key.is_some() && self.public_url.is_none() {
+            return Err(ConfigError::Unusable(
+                "`metadata_key` is set and there is no document that it could sign: set `public_url`".to_owned(),
+            ));
         }
         if matches!(self.database_url, Database::Sqlite(_)) {
             let only_many = [

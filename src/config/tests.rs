@@ -59,7 +59,7 @@ fn values_that_do_not_fit_name_their_key() {
         ("listen = 'unix:relative'", &["`listen`", "absolute"]),
         ("database_url = 'mysql://u:hunter2@h/d'", &["`database_url`", "postgres://"]),
         ("database_url = 'sqlite:'", &["`database_url`", "sqlite:PATH"]),
-        ("auth = 'jwt'", &["`auth`", "`jwt`", "only `none`"]),
+        ("auth = 'jwt'", &["`auth`", "`jwt`", "`none`", "`mtls`"]),
         ("[timers]\noffer_ttl = 'soon'", &["`timers.offer_ttl`", "`soon`"]),
         ("[timers]\noffer_ttl = 14", &["`timers.offer_ttl`", "`14`"]),
         ("[limits]\nbody = 'big'", &["`limits.body`"]),

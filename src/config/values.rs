@@ -157,6 +157,23 @@ impl TryFrom<String> for BatchMerge {
 pub enum Auth {
     /// Not at all: everybody who can reach the listener may ask and command, so only this machine can reach it.
     None,
+    /// By name and key: `Authorization: Basic`.
+    Basic,
+    /// By a key: `Authorization: Bearer`.
+    ApiKey,
+    /// By a certificate.
+    Mtls,
+}
+
+impl fmt::Display for Auth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "none",
+            Self::Basic => "basic",
+            Self::ApiKey => "api_key",
+            Self::Mtls => "mtls",
+        })
+    }
 }
 
 impl TryFrom<String> for Auth {
@@ -164,9 +181,12 @@ impl TryFrom<String> for Auth {
     fn try_from(text: String) -> Result<Self, String> {
         match text.as_str() {
             "none" => Ok(Self::None),
+            "basic" => Ok(Self::Basic),
+            "api_key" => Ok(Self::ApiKey),
+            "mtls" => Ok(Self::Mtls),
             other => Err(format!(
-                "`{other}` is not a kind of authentication that this build has: only `none`, on loopback addresses \
-                 and unix sockets, is supported"
+                "`{other}` is not a kind of authentication: write `none` (on loopback addresses and unix sockets only), \
+                 `basic`, `api_key` or `mtls`"
             )),
         }
     }

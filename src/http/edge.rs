@@ -1,7 +1,7 @@
 //! What holds for every request, whatever its route? The outermost layer.
 //!
-//! In order: the request gets an id; what no handler should see is refused (two lengths, foreign `Host`); the routes
-//! answer; a panic becomes `503 internal`; an error that is not a problem yet becomes one; and every answer, that of
+//! In order: the request gets an id; what no handler should see is refused (two lengths, foreign `Host`, a caller that
+//! nobody knows, before its body is read); the routes answer; a panic becomes `503 internal`; an error that is not a problem yet becomes one; and every answer, that of
 //! an unknown path included, carries `X-Request-ID` and, unless the route knows better, `Cache-Control: no-store`.
 //! Handlers find the id in the request's own `x-request-id` header: it is always there and well formed.
 //!
@@ -26,7 +26,10 @@ use axum::{
 use tower::Service;
 
 pub use super::host::Hosts;
-use super::problem::{MEDIA_TYPE, Problem};
+use super::{
+    callers::Callers,
+    problem::{MEDIA_TYPE, Problem},
+};
 use crate::clock;
 
 /// The header that names a request in logs on both sides.
@@ -43,13 +46,20 @@ const DETAIL_MAX: u64 = 1024;
 pub struct Edge {
     router: Router,
     hosts: Hosts,
+    callers: Callers,
 }
 
 impl Edge {
     /// Puts the outermost layer before `router`.
     #[must_use]
     pub fn new(router: Router, hosts: Hosts) -> Self {
-        Self { router, hosts }
+        Self { router, hosts, callers: Callers::Anybody }
+    }
+
+    /// The same, for known callers only.
+    #[must_use]
+    pub fn for_callers(self, callers: Callers) -> Self {
+        Self { callers, ..self }
     }
 
     /// Answers one request; never fails and never panics.
@@ -60,7 +70,7 @@ impl Edge {
     /// As [`Edge::call`]; `ambiguous` says that the request gave its length in two ways.
     pub(super) async fn answer(&self, mut request: Request, ambiguous: bool) -> Response {
         let id = request_id(request.headers_mut());
-        let mut response = match self.admit(&request, ambiguous) {
+        let mut response = match self.admit(&mut request, ambiguous) {
             Ok(()) => self.route(request).await,
             Err(problem) => problem.into_response(),
         };
@@ -70,13 +80,18 @@ impl Edge {
         response
     }
 
-    fn admit(&self, request: &Request, ambiguous: bool) -> Result<(), Problem> {
+    fn admit(&self, request: &mut Request, ambiguous: bool) -> Result<(), Problem> {
         if ambiguous {
             let detail = "the request has both Content-Length and Transfer-Encoding";
             return Err(Problem::bad_request("ambiguous_length", detail)
                 .header(header::CONNECTION, HeaderValue::from_static("close")));
         }
-        self.hosts.check(request.version(), request.uri(), request.headers())
+        self.hosts.check(request.version(), request.uri(), request.headers())?;
+        let certificate = request.extensions().get();
+        if let Some(caller) = self.callers.admit(request.uri().path(), request.headers(), certificate)? {
+            request.extensions_mut().insert(caller);
+        }
+        Ok(())
     }
 
     async fn route(&self, request: Request) -> Response {

@@ -27,7 +27,7 @@ impl Hosts {
     pub const fn of(listen: &Listen, auth: Auth) -> Self {
         match (auth, listen) {
             (Auth::None, Listen::Tcp(address)) => Self::Local(address.ip()),
-            (Auth::None, Listen::Unix(_)) => Self::Any,
+            (Auth::None, Listen::Unix(_)) | (Auth::Basic | Auth::ApiKey | Auth::Mtls, _) => Self::Any,
         }
     }
 

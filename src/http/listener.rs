@@ -9,6 +9,7 @@ use std::{
     os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -17,7 +18,12 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
 };
+use tokio_rustls::server::TlsStream;
 
+use super::{
+    callers::Caller,
+    tls::{self, Tls},
+};
 use crate::config::Listen;
 
 /// Owner and group may connect.
@@ -36,6 +42,7 @@ pub struct BindError {
 pub struct Listener {
     socket: Socket,
     address: Listen,
+    tls: Option<Arc<Tls>>,
 }
 
 #[derive(Debug)]
@@ -61,7 +68,7 @@ impl Listener {
     async fn tcp(address: std::net::SocketAddr) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = Listen::Tcp(listener.local_addr()?);
-        Ok(Self { socket: Socket::Tcp(listener), address })
+        Ok(Self { socket: Socket::Tcp(listener), address, tls: None })
     }
 
     async fn unix(path: &Path) -> io::Result<Self> {
@@ -85,7 +92,18 @@ impl Listener {
         fs::set_permissions(&file.path, fs::Permissions::from_mode(SOCKET_MODE))?;
         fs::rename(&file.path, path)?;
         path.clone_into(&mut file.path);
-        Ok(Self { socket: Socket::Unix(listener, file), address: Listen::Unix(path.to_owned()) })
+        Ok(Self { socket: Socket::Unix(listener, file), address: Listen::Unix(path.to_owned()), tls: None })
+    }
+
+    /// The same, on which TLS is spoken; a socket of this machine needs none.
+    #[must_use]
+    pub fn with_tls(self, tls: Option<Arc<Tls>>) -> Self {
+        Self { tls, ..self }
+    }
+
+    /// What TLS is spoken with.
+    pub(super) const fn tls(&self) -> Option<&Arc<Tls>> {
+        self.tls.as_ref()
     }
 
     /// The address in use: with the port that the system chose, if it was asked to.
@@ -109,11 +127,31 @@ impl Listener {
 }
 
 impl Connection {
+    /// Begins TLS where it is spoken, within `limit`.
+    pub(super) async fn greeted(self, tls: Option<&Tls>, limit: Duration) -> io::Result<Self> {
+        match (self, tls) {
+            (Self::Tcp(stream), Some(tls)) => Ok(Self::Tls(Box::new(tls.accept(stream, limit).await?))),
+            (connection, _) => Ok(connection),
+        }
+    }
+
+    /// Who is at the other end, where a certificate says so.
+    pub(super) fn caller(&self) -> Option<Caller> {
+        match self {
+            Self::Tls(stream) => tls::caller(stream),
+            Self::Tcp(_) | Self::Unix(_) => None,
+        }
+    }
+
     /// A caller that has gone without a word, as when its machine lost power, acknowledges nothing: after `silence` with
     /// something on its way the connection counts as broken. Without this a small write now and then looks like success
     /// for a quarter of an hour.
     pub(super) fn give_up_after(&self, silence: Duration) -> io::Result<()> {
-        let Self::Tcp(stream) = self else { return Ok(()) };
+        let stream = match self {
+            Self::Tcp(stream) => stream,
+            Self::Tls(stream) => stream.get_ref().0,
+            Self::Unix(_) => return Ok(()),
+        };
         let millis = u32::try_from(silence.as_millis()).unwrap_or(u32::MAX);
         Ok(rustix::net::sockopt::set_tcp_user_timeout(stream, millis)?)
     }
@@ -143,46 +181,48 @@ impl Drop for SocketFile {
     }
 }
 
-/// One connection of either kind.
+/// One connection of any kind.
 #[derive(Debug)]
 pub(super) enum Connection {
     Tcp(TcpStream),
     Unix(UnixStream),
+    Tls(Box<TlsStream<TcpStream>>),
 }
 
-macro_rules! either {
+macro_rules! any {
     ($connection:expr, $stream:ident => $call:expr) => {
         match $connection.get_mut() {
             Connection::Tcp($stream) => $call,
             Connection::Unix($stream) => $call,
+            Connection::Tls($stream) => $call,
         }
     };
 }
 
 impl AsyncRead for Connection {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        either!(self, stream => Pin::new(stream).poll_read(cx, buffer))
+        any!(self, stream => Pin::new(stream).poll_read(cx, buffer))
     }
 }
 
 impl AsyncWrite for Connection {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        either!(self, stream => Pin::new(stream).poll_write(cx, bytes))
+        any!(self, stream => Pin::new(stream).poll_write(cx, bytes))
     }
     fn poll_write_vectored(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        either!(self, stream => Pin::new(stream).poll_write_vectored(cx, slices))
+        any!(self, stream => Pin::new(stream).poll_write_vectored(cx, slices))
     }
     fn is_write_vectored(&self) -> bool {
         true
     }
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        either!(self, stream => Pin::new(stream).poll_flush(cx))
+        any!(self, stream => Pin::new(stream).poll_flush(cx))
     }
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        either!(self, stream => Pin::new(stream).poll_shutdown(cx))
+        any!(self, stream => Pin::new(stream).poll_shutdown(cx))
     }
 }

@@ -22,6 +22,7 @@ use tokio::{
 use super::{
     edge::Edge,
     listener::{Connection, Listener},
+    tls::Tls,
     wire::{Answer, Line, TimedBody, Wire},
 };
 use crate::config::Limits;
@@ -42,12 +43,13 @@ pub struct Drained {
 /// Serves `edge` on `listener` until `stop` is ready, then lets running requests end within `limits.drain`.
 pub async fn serve(listener: Listener, edge: Edge, limits: &Limits, stop: impl Future<Output = ()>) -> Drained {
     let mut stop = std::pin::pin!(stop);
-    let served = Arc::new(Served { edge, limits: limits.clone(), http: http(limits) });
+    let tls = listener.tls().cloned();
+    let served = Arc::new(Served { edge, tls, limits: limits.clone(), http: http(limits) });
     // More places than the semaphore can count are as good as none taken.
     let places = Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS)));
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
-    tracing::info!(address = %listener.address(), "listening");
+    tracing::info!(address = %listener.address(), tls = listener.tls().is_some(), "listening");
     loop {
         let (connection, place) = tokio::select! {
             biased;
@@ -132,6 +134,7 @@ async fn drain(graceful: GracefulShutdown, connections: &mut JoinSet<()>, limit:
 /// What all connections of a listener share.
 struct Served {
     edge: Edge,
+    tls: Option<Arc<Tls>>,
     limits: Limits,
     http: http1::Builder,
 }
@@ -143,13 +146,21 @@ impl Served {
         place: Option<OwnedSemaphorePermit>,
         watcher: hyper_util::server::graceful::Watcher,
     ) {
-        if let Err(error) = connection.give_up_after(self.limits.idle) {
-            tracing::debug!(%error, "a connection broke off");
-            return;
-        }
+        let greeted = connection.greeted(self.tls.as_deref(), self.limits.header_timeout).await;
+        let connection = match greeted.and_then(|it| it.give_up_after(self.limits.idle).map(|()| it)) {
+            Ok(connection) => connection,
+            Err(error) => {
+                tracing::debug!(%error, "a connection broke off");
+                return;
+            }
+        };
+        let caller = connection.caller();
         let line = Arc::new(Line::new());
         let wire = TokioIo::new(Wire::new(connection, Arc::clone(&line), &self.limits));
-        let service = service_fn(|request: Request<Incoming>| {
+        let service = service_fn(|mut request: Request<Incoming>| {
+            if let Some(caller) = &caller {
+                request.extensions_mut().insert(caller.clone());
+            }
             // Now, and not when the answer is first worked on: hyper reads on in between.
             line.begin();
             self.request(request, Arc::clone(&line))

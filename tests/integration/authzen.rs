@@ -385,7 +385,7 @@ fn metadata_names_what_there_is() {
             assert!(document.len() >= 3, "{document:?}");
         }
         assert_eq!(http.get(&format!("{WELL_KNOWN}/nobody")).status, 404);
-        assert_eq!(http.call(&Call::new("POST", WELL_KNOWN)).status, 405);
+        assert_eq!(http.call(&Call::new("POST", &format!("{WELL_KNOWN}{path}"))).status, 405);
     }
     let mut installation = Installation::with(&worlds::story());
     installation.set("MANDATE_PUBLIC_URL", "http://pdp.example.com");

@@ -100,7 +100,7 @@ impl Call {
 }
 
 /// One connection.
-pub struct Connection(BufReader<TcpStream>);
+pub struct Connection<S = TcpStream>(BufReader<S>);
 
 impl Connection {
     pub fn open(address: SocketAddr) -> io::Result<Self> {
@@ -111,12 +111,19 @@ impl Connection {
         stream.set_nodelay(true)?;
         Ok(Self(BufReader::new(stream)))
     }
-    pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.0.get_mut().write_all(bytes)
-    }
     /// Says that nothing more will come.
     pub fn end(&mut self) -> io::Result<()> {
         self.0.get_ref().shutdown(std::net::Shutdown::Write)
+    }
+}
+
+impl<S: Read + Write> Connection<S> {
+    /// One over a stream that is open.
+    pub fn over(stream: S) -> Self {
+        Self(BufReader::new(stream))
+    }
+    pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.0.get_mut().write_all(bytes)
     }
     /// Reads one answer.
     pub fn read(&mut self) -> io::Result<Answer> {

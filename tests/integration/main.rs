@@ -20,12 +20,14 @@ mod authzen;
 mod bad_input;
 mod batch;
 mod billing;
+mod callers;
 mod canary;
 #[path = "../servers/certificates.rs"]
 mod certificates;
 mod cli;
 mod codes;
 mod disk;
+mod domains;
 mod events;
 mod exchange;
 mod feed;

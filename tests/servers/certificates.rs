@@ -2,20 +2,29 @@
 
 use std::{path::Path, process::Command};
 
+const KEY: [&str; 6] = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days"];
+
 /// A certificate of an authority that has just been made: `ca.pem`, `server.pem` and `server.key` in `folder`.
 pub fn make(folder: &Path) {
-    let openssl = |words: &[&str]| {
-        let made = Command::new("openssl")
-            .args(words)
-            .current_dir(folder)
-            .output()
-            .expect("`openssl` is needed for this test: `make tools` installs it");
-        assert!(made.status.success(), "{made:?}");
-    };
-    let key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"];
     let ca = ["req", "-x509", "-subj", "/CN=an own authority", "-keyout", "ca.key", "-out", "ca.pem"];
-    openssl(&[&ca[..], &key].concat());
-    let server = ["req", "-x509", "-CA", "ca.pem", "-CAkey", "ca.key", "-subj", "/CN=localhost"];
-    let names = ["-addext", "subjectAltName=DNS:localhost", "-addext", "basicConstraints=critical,CA:FALSE"];
-    openssl(&[&server[..], &names, &["-keyout", "server.key", "-out", "server.pem"], &key].concat());
+    openssl(folder, &[&ca[..], &KEY, &["2"]].concat());
+    sign(folder, "server", "DNS:localhost,IP:127.0.0.1");
+}
+
+/// One more certificate of that authority: `<name>.pem` and `<name>.key`, for `names` such as `URI:spiffe://x/y`.
+pub fn sign(folder: &Path, name: &str, names: &str) {
+    let (key, cert) = (format!("{name}.key"), format!("{name}.pem"));
+    let request = ["req", "-x509", "-CA", "ca.pem", "-CAkey", "ca.key", "-subj", "/CN=localhost"];
+    let names = format!("subjectAltName={names}");
+    let names = ["-addext", &names, "-addext", "basicConstraints=critical,CA:FALSE"];
+    openssl(folder, &[&request[..], &names, &["-keyout", &key, "-out", &cert], &KEY, &["2"]].concat());
+}
+
+fn openssl(folder: &Path, words: &[&str]) {
+    let made = Command::new("openssl")
+        .args(words)
+        .current_dir(folder)
+        .output()
+        .expect("`openssl` is needed for this test: `make tools` installs it");
+    assert!(made.status.success(), "{made:?}");
 }

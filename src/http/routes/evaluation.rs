@@ -17,7 +17,7 @@ use smol_str::SmolStr;
 
 use super::{Service, reply};
 use crate::{
-    app::{Checked, Detail, Question},
+    app::{Checked, Detail, Question, Until},
     assignment::{Asked, SitePolicies, Via},
     decision::Obligation,
     explanation,
@@ -34,12 +34,12 @@ use crate::{
 const AT_LEAST_AS_FRESH: HeaderName = HeaderName::from_static("at-least-as-fresh");
 const CONSISTENCY: HeaderName = HeaderName::from_static("consistency");
 const DECISION_ID: HeaderName = HeaderName::from_static("decision-id");
-const POLICY_FINGERPRINT: HeaderName = HeaderName::from_static("policy-fingerprint");
+pub(super) const POLICY_FINGERPRINT: HeaderName = HeaderName::from_static("policy-fingerprint");
 
 /// The standard's answer.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
-struct DecisionBody {
-    decision: bool,
+pub(super) struct DecisionBody {
+    pub decision: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     context: Option<DecisionContext>,
 }
@@ -67,36 +67,36 @@ struct ItemError {
 
 /// The answers to a batch, in the order of its items.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
-struct DecisionsBody {
-    evaluations: Vec<DecisionBody>,
+pub(super) struct DecisionsBody {
+    pub evaluations: Vec<DecisionBody>,
 }
 
 /// Why.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-struct Explained {
+#[derive(Debug, Default, Serialize, utoipa::ToSchema)]
+pub(super) struct Explained {
     /// Why not; absent for an allow.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
-    reason: Option<SmolStr>,
+    pub reason: Option<SmolStr>,
     /// How access is had.
     #[serde(skip_serializing_if = "Option::is_none")]
-    via: Option<Via>,
+    pub via: Option<Via>,
     /// The policies that determined it.
     #[schema(value_type = Vec<String>)]
-    policies: Vec<SmolStr>,
+    pub policies: Vec<SmolStr>,
     /// What each of them says, in one sentence.
     #[schema(value_type = Object)]
-    docs: Map<String, Value>,
+    pub docs: Map<String, Value>,
     /// What was missing: a role that would do, or the fact that failed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    missing: Vec<String>,
+    pub missing: Vec<String>,
     /// Until when, where waiting is enough.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
-    until: Option<Timestamp>,
+    pub until: Option<Timestamp>,
     /// What can be done about it, and by whom.
     #[serde(skip_serializing_if = "Option::is_none")]
-    remedy: Option<String>,
+    pub remedy: Option<String>,
 }
 
 /// The standard's question, for the OpenAPI document; reading is `http::authzen`'s.
@@ -179,24 +179,32 @@ async fn several(service: &Service, batch: &Batch<'_>) -> Result<Response, Probl
     let asked = items.iter().take_while(|item| item.is_ok() || !until.ends(false));
     let questions: Vec<_> = asked.flatten().copied().map(meant).collect();
     let answers = service.app().check_each(&questions, until).await?;
-    let mut decided = answers.iter().zip(&questions);
+    let decided = answers.iter().zip(&questions).map(|(checked, question)| answer(checked, question));
+    let evaluations = in_place(&items, until, decided);
+    let response = reply::json(StatusCode::OK, &DecisionsBody { evaluations })?;
+    Ok(stamped(response, service, answers.first().map(stood)))
+}
+
+/// The answers and the refusals in the places of their items, up to the last one that is wanted.
+pub(super) fn in_place(
+    items: &[Result<Asking<'_, '_>, &Problem>],
+    until: Until,
+    mut decided: impl Iterator<Item = DecisionBody>,
+) -> Vec<DecisionBody> {
     let mut evaluations = Vec::with_capacity(items.len());
-    for item in &items {
+    for item in items {
         let body = match item {
-            Ok(_) => match decided.next() {
-                Some((checked, question)) => answer(checked, question),
-                None => break,
-            },
-            Err(problem) => DecisionBody::refused(problem),
+            Ok(_) => decided.next(),
+            Err(problem) => Some(DecisionBody::refused(problem)),
         };
+        let Some(body) = body else { break };
         let last = until.ends(body.decision);
         evaluations.push(body);
         if last {
             break;
         }
     }
-    let response = reply::json(StatusCode::OK, &DecisionsBody { evaluations })?;
-    Ok(stamped(response, service, answers.first().map(stood)))
+    evaluations
 }
 
 /// What the decision is asked.
@@ -221,6 +229,14 @@ fn answer(checked: &Checked, question: &Question<'_>) -> DecisionBody {
 }
 
 impl DecisionBody {
+    /// An answer with its explanation.
+    pub(super) fn explained(decision: bool, explained: Explained) -> Self {
+        Self { decision, context: Some(DecisionContext { explained: Some(explained), ..DecisionContext::default() }) }
+    }
+    /// An answer and nothing else.
+    pub(super) const fn bare(decision: bool) -> Self {
+        Self { decision, context: None }
+    }
     fn refused(problem: &Problem) -> Self {
         let error = ItemError { status: problem.status().as_u16(), message: problem.detail().to_owned() };
         Self { decision: false, context: Some(DecisionContext { error: Some(error), ..DecisionContext::default() }) }

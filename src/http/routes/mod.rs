@@ -8,6 +8,7 @@ mod admin;
 mod agencies;
 mod billing;
 mod command;
+mod domain;
 mod evaluation;
 mod events;
 mod feed;
@@ -29,15 +30,17 @@ use std::sync::{
 };
 
 use axum::{Router, http::StatusCode, routing::get};
+use smol_str::SmolStr;
 use tokio::sync::Semaphore;
 use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::problem::Problem;
+use super::{problem::Problem, signing::Signer};
 use crate::{
     app::App,
     clock,
-    config::{BatchMerge, Config, Limits, PublicUrl, Role},
+    config::{BatchMerge, Config, Limits, Role},
+    domains::PolicyDomain,
 };
 
 /// What every handler needs.
@@ -48,7 +51,6 @@ struct Inner {
     app: Arc<App>,
     limits: Limits,
     merge: BatchMerge,
-    public_url: Option<PublicUrl>,
     decisions: Decisions,
     /// Places for those who follow the change feed.
     streams: Arc<Semaphore>,
@@ -93,15 +95,30 @@ impl Decisions {
 ))]
 struct Description;
 
+/// What is described by hand, because there is one of it for each decision point.
+#[derive(OpenApi)]
+#[openapi(paths(metadata::metadata))]
+struct Discovery;
+
+/// What is served beside the sites.
+#[derive(Debug, Default)]
+pub struct Beside {
+    /// Policy domains by name.
+    pub domains: Vec<(SmolStr, Arc<PolicyDomain>)>,
+    /// What signs the documents of discovery.
+    pub signer: Option<Arc<Signer>>,
+}
+
 /// What a process that only decides serves too: decisions, and what tells callers when to drop what they remember.
 fn decisions() -> OpenApiRouter<Service> {
-    OpenApiRouter::with_openapi(Description::openapi())
+    let mut described = Description::openapi();
+    described.merge(Discovery::openapi());
+    OpenApiRouter::with_openapi(described)
         .routes(routes!(evaluation::evaluation))
         .routes(routes!(evaluation::evaluations))
         .routes(routes!(search::subject))
         .routes(routes!(search::resource))
         .routes(routes!(search::action))
-        .routes(routes!(metadata::metadata))
 }
 
 fn reads() -> OpenApiRouter<Service> {
@@ -148,15 +165,21 @@ fn elsewhere(role: Role) -> Problem {
 }
 
 /// The decision and control API, as far as this process serves it.
-pub fn control(app: Arc<App>, config: &Config) -> Router {
+pub fn control(app: Arc<App>, config: &Config, beside: &Beside) -> Router {
     let (router, api) = described(config.role).split_for_parts();
     let router = router.route("/openapi.json", get(move || std::future::ready(reply::json(StatusCode::OK, &api))));
     let role = config.role;
-    let router = if role.decides() { metadata::below(router, config.public_url.as_ref()) } else { router };
     let router = if role == Role::All { router } else { router.fallback(move || std::future::ready(elsewhere(role))) };
-    let (limits, merge, public_url) = (config.limits.clone(), config.batch_default_merge, config.public_url.clone());
+    let (limits, merge) = (config.limits.clone(), config.batch_default_merge);
     let streams = Arc::new(Semaphore::new(limits.streams.min(Semaphore::MAX_PERMITS)));
-    router.with_state(Service(Arc::new(Inner { app, limits, merge, public_url, decisions: Decisions::new(), streams })))
+    let service = Service(Arc::new(Inner { app, limits, merge, decisions: Decisions::new(), streams }));
+    let router = router.with_state(service.clone());
+    if !role.decides() {
+        return router;
+    }
+    let router = metadata::documents(router, config.public_url.as_ref(), beside);
+    let served = beside.domains.iter().map(|(name, domain)| domain::routes(&service, name, domain));
+    served.fold(router, Router::merge)
 }
 
 /// The OpenAPI document.

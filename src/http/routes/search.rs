@@ -40,7 +40,7 @@ const NAMED: usize = 32;
 struct SearchBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     page: Option<PageBody>,
-    results: Vec<Result>,
+    results: Vec<Hit>,
 }
 
 /// Where it goes on.
@@ -55,15 +55,15 @@ struct PageBody {
 /// One result: an entity, or an action.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[serde(untagged)]
-enum Result {
+pub(super) enum Hit {
+    /// An entity.
     Entity {
         #[serde(rename = "type")]
-        kind: &'static str,
+        kind: String,
         id: String,
     },
-    Action {
-        name: String,
-    },
+    /// An action.
+    Action { name: String },
 }
 
 /// A question with one entity left open, for the OpenAPI document; reading is `http::authzen`'s.
@@ -90,7 +90,7 @@ struct Token {
     a: String,
     /// The limit that the first request asked for.
     l: Option<u64>,
-    /// The revision of the page, as a token: of which history it is, too.
+    /// Where the page stood: of sites the revision as a token, which says of which history it is, too.
     r: String,
 }
 
@@ -99,10 +99,7 @@ struct Token {
     (status = 200, body = SearchBody), (status = 400, description = "Not a search of the standard, or a token of another one."),
     (status = 503, description = "No answer now."),
 ))]
-pub(super) async fn subject(
-    State(service): State<Service>,
-    request: Request,
-) -> std::result::Result<Response, Problem> {
+pub(super) async fn subject(State(service): State<Service>, request: Request) -> Result<Response, Problem> {
     search(&service, request, Open::Subject).await
 }
 
@@ -111,10 +108,7 @@ pub(super) async fn subject(
     (status = 200, body = SearchBody), (status = 400, description = "Not a search of the standard, or a token of another one."),
     (status = 503, description = "No answer now."),
 ))]
-pub(super) async fn resource(
-    State(service): State<Service>,
-    request: Request,
-) -> std::result::Result<Response, Problem> {
+pub(super) async fn resource(State(service): State<Service>, request: Request) -> Result<Response, Problem> {
     search(&service, request, Open::Resource).await
 }
 
@@ -123,15 +117,16 @@ pub(super) async fn resource(
     (status = 200, body = SearchBody), (status = 400, description = "Not a search of the standard."),
     (status = 503, description = "No answer now."),
 ))]
-pub(super) async fn action(State(service): State<Service>, request: Request) -> std::result::Result<Response, Problem> {
+pub(super) async fn action(State(service): State<Service>, request: Request) -> Result<Response, Problem> {
     search(&service, request, Open::Action).await
 }
 
-async fn search(service: &Service, request: Request, open: Open) -> std::result::Result<Response, Problem> {
+async fn search(service: &Service, request: Request, open: Open) -> Result<Response, Problem> {
     evaluation::fresh_enough(service, request.headers()).await?;
     let body = json::body(request, service.limits().body).await?;
     let request = SearchRequest::from_json(json::parse(&body)?, open)?;
-    let pages = Pages::of(service, &request).await?;
+    let (pages, stood) = Pages::read(service, &request, "").await?;
+    reached(service, stood.as_deref()).await?;
     let app = service.app();
     let asked = evaluation::asked(&request.context);
     let principal = request.subject.as_ref().and_then(|subject| evaluation::principal(&subject.kind, &subject.id));
@@ -140,24 +135,45 @@ async fn search(service: &Service, request: Request, open: Open) -> std::result:
     match &request.sought {
         Sought::Action => {
             let found = app.actions(principal.as_ref(), site.as_ref(), &asked, &pages.span).await?;
-            pages.answer(service, found, |name| Result::Action { name: name.into() })
+            answer(pages, service, found, |name| Hit::Action { name: name.into() })
         }
         Sought::Subject(kind) => {
             let found = app.subjects(kind, name, site.as_ref(), &asked, &pages.span).await?;
-            let entity = |one: Principal| Result::Entity { kind: one.kind(), id: one.id().to_owned() };
-            pages.answer(service, found, entity)
+            let entity = |one: Principal| Hit::Entity { kind: one.kind().to_owned(), id: one.id().to_owned() };
+            answer(pages, service, found, entity)
         }
         Sought::Resource(kind) => {
             let principal = principal.as_ref().filter(|_| kind == "site");
             let found = app.resources(principal, name, &asked, &pages.span).await?;
-            pages.answer(service, found, |site: SiteId| Result::Entity { kind: "site", id: site.as_str().to_owned() })
+            let entity = |site: SiteId| Hit::Entity { kind: "site".to_owned(), id: site.as_str().to_owned() };
+            answer(pages, service, found, entity)
         }
     }
 }
 
+/// Waits until the revision of the page before has been reached here.
+async fn reached(service: &Service, stood: Option<&str>) -> Result<(), Problem> {
+    let Some(Ok(revision)) = stood.map(str::parse::<RevisionToken>) else { return Ok(()) };
+    service.app().at_least_as_fresh(&revision).await.map_err(|failure| match failure.kind {
+        Kind::Conflict => bad("`page.token` is of a history that is over, as after a restore: begin anew without one"),
+        _ => failure.into(),
+    })
+}
+
+fn answer<T>(
+    pages: Pages,
+    service: &Service,
+    found: Found<T>,
+    each: impl FnMut(T) -> Hit,
+) -> Result<Response, Problem> {
+    let Found { results, next, revision, token, policies } = found;
+    let response = pages.answer(results.into_iter().map(each).collect(), next, &token)?;
+    Ok(evaluation::stamped(response, service, Some((revision, &token, &policies))))
+}
+
 /// Which page of which search.
-struct Pages {
-    span: Span,
+pub(super) struct Pages {
+    pub span: Span,
     search: String,
     limit: Option<u64>,
     /// No results are wanted.
@@ -168,10 +184,15 @@ struct Pages {
 }
 
 impl Pages {
-    /// Reads what a request says of pages, and waits until its token's revision has been reached here.
-    async fn of(service: &Service, request: &SearchRequest<'_>) -> std::result::Result<Self, Problem> {
+    /// Reads what a request says of pages, and where the page before stood. `place` tells the searches of one policy domain
+    /// from those of another.
+    pub(super) async fn read(
+        service: &Service,
+        request: &SearchRequest<'_>,
+        place: &str,
+    ) -> Result<(Self, Option<String>), Problem> {
         let limits = service.limits();
-        let canonical = serde_json_canonicalizer::to_vec(&request.identity()).map_err(|error| {
+        let canonical = serde_json_canonicalizer::to_vec(&(place, request.identity())).map_err(|error| {
             tracing::error!(%error, "a search cannot be named");
             Problem::internal()
         })?;
@@ -179,7 +200,7 @@ impl Pages {
         search.truncate(NAMED);
         let secret = service.app().page_secret().await?;
         let page = request.page.clone().unwrap_or_default();
-        let (mut after, mut limit) = (None, page.limit);
+        let (mut after, mut limit, mut stood) = (None, page.limit, None);
         if let Some(text) = &page.token {
             let token = Token::read(text, &secret).filter(|token| token.s == search).ok_or_else(|| {
                 bad("`page.token` is not a token of this search: send the rest of the request as it was, or begin anew without one")
@@ -189,43 +210,27 @@ impl Pages {
                     "`page.limit` is not that of the page before: leave it out, or begin anew without a token",
                 ));
             }
-            let reached = match token.r.parse::<RevisionToken>() {
-                Ok(revision) => service.app().at_least_as_fresh(&revision).await,
-                Err(_) => Ok(()),
-            };
-            reached.map_err(|failure| match failure.kind {
-                Kind::Conflict => {
-                    bad("`page.token` is of a history that is over, as after a restore: begin anew without one")
-                }
-                _ => failure.into(),
-            })?;
-            (after, limit) = (Some(token.a), token.l);
+            (after, limit, stood) = (Some(token.a), token.l, Some(token.r));
         }
         let most = at_most(limits, limit);
         // None are wanted; whether there is one is told all the same.
         let none = most == 0;
         let span = Span { after, limit: most.max(1) };
-        Ok(Self { span, search, limit, none, wanted: request.page.is_some(), secret })
+        Ok((Self { span, search, limit, none, wanted: request.page.is_some(), secret }, stood))
     }
 
-    fn answer<T>(
-        self,
-        service: &Service,
-        found: Found<T>,
-        each: impl FnMut(T) -> Result,
-    ) -> std::result::Result<Response, Problem> {
-        let Found { mut results, mut next, revision, token, policies } = found;
+    /// The page: what was found, after which candidate it goes on, and where it stands.
+    pub(super) fn answer(self, mut results: Vec<Hit>, next: Option<String>, stands: &str) -> Result<Response, Problem> {
+        let mut next = next;
         if self.none && !results.is_empty() {
             results.clear();
             next = Some(self.span.after.unwrap_or_default());
         }
-        let results: Vec<Result> = results.into_iter().map(each).collect();
-        let at = |after| Token { s: self.search, a: after, l: self.limit, r: token.to_string() };
+        let at = |after| Token { s: self.search, a: after, l: self.limit, r: stands.to_owned() };
         let next = next.map(|after| at(after).write(&self.secret));
         let page = (self.wanted || next.is_some())
             .then(|| PageBody { next_token: next.unwrap_or_default(), count: results.len() });
-        let response = reply::json(StatusCode::OK, &SearchBody { page, results })?;
-        Ok(evaluation::stamped(response, service, Some((revision, &token, &policies))))
+        reply::json(StatusCode::OK, &SearchBody { page, results })
     }
 }
 
@@ -262,7 +267,7 @@ fn seal(text: &[u8], secret: &str) -> Option<[u8; MAC]> {
     mac.finalize().into_bytes().get(..MAC)?.try_into().ok()
 }
 
-fn bad(detail: &'static str) -> Problem {
+pub(super) fn bad(detail: &'static str) -> Problem {
     Problem::bad_request("invalid_page", detail)
 }
 

@@ -16,12 +16,10 @@ use crate::{
     app::{CommandRequest, Effective, Preview},
     digest,
     fault::{self, Point},
-    http::{json as body_json, problem::Problem},
+    http::{callers::Caller, json as body_json, problem::Problem},
     ids::SiteId,
 };
 
-/// The caller while no authentication is configured: whoever reaches the loopback address or the socket.
-const LOCAL: &str = "local";
 /// Longest idempotency key, in bytes.
 const MAX_KEY: usize = 255;
 
@@ -64,6 +62,7 @@ pub(super) async fn transition(
     let key = key(request.headers())?;
     let patience = patience(request.headers());
     let if_match = text(request.headers(), header::IF_MATCH.as_str())?;
+    let caller = Caller::of(&request).into();
     // The scope of the key: the site, however the caller encoded it.
     let path = format!("/v1/sites/{site}/transitions");
     let body = body_json::read(request, service.limits().body).await?;
@@ -73,7 +72,7 @@ pub(super) async fn transition(
     let (actor, command, preview_digest) = body.read()?;
     let request = CommandRequest {
         site,
-        caller: LOCAL.to_owned(),
+        caller,
         path,
         key,
         fingerprint,

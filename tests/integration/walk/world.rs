@@ -166,7 +166,7 @@ impl Here {
             let listener = Listener::bind(&Listen::loopback(0)).await.unwrap();
             let address = listener.address().to_string().parse().unwrap();
             let config = Config::default();
-            let router = routes::control(Arc::clone(&app), &config);
+            let router = routes::control(Arc::clone(&app), &config, &routes::Beside::default());
             let edge = Edge::new(router, Hosts::of(listener.address(), Auth::None));
             let (stop, stopped) = oneshot::channel::<()>();
             let served = tokio::spawn(async move {
