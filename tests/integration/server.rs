@@ -131,7 +131,9 @@ impl Installation {
         let mut command = self.program(&self.wrapper);
         command.arg("serve");
         for (name, value) in [("MANDATE_LISTEN", "127.0.0.1:0"), ("MANDATE_ADMIN_LISTEN", "127.0.0.1:0")] {
-            command.env(name, value);
+            if self.settings.iter().all(|(known, _)| known != name) {
+                command.env(name, value);
+            }
         }
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap());

@@ -2,13 +2,14 @@
 
 use std::{path::Path, process::Command};
 
-const KEY: [&str; 6] = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days"];
+/// What a new key is; how many days it is good for follows.
+pub const KEY: [&str; 6] = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days"];
 
 /// A certificate of an authority that has just been made: `ca.pem`, `server.pem` and `server.key` in `folder`.
 pub fn make(folder: &Path) {
     let ca = ["req", "-x509", "-subj", "/CN=an own authority", "-keyout", "ca.key", "-out", "ca.pem"];
     openssl(folder, &[&ca[..], &KEY, &["2"]].concat());
-    sign(folder, "server", "DNS:localhost,IP:127.0.0.1");
+    sign(folder, "server", "DNS:localhost,IP:127.0.0.1,IP:::1");
 }
 
 /// One more certificate of that authority: `<name>.pem` and `<name>.key`, for `names` such as `URI:spiffe://x/y`.
@@ -20,11 +21,13 @@ pub fn sign(folder: &Path, name: &str, names: &str) {
     openssl(folder, &[&request[..], &names, &["-keyout", &key, "-out", &cert], &KEY, &["2"]].concat());
 }
 
-fn openssl(folder: &Path, words: &[&str]) {
+/// Runs `openssl` in `folder`; what it wrote to its standard output.
+pub fn openssl(folder: &Path, words: &[&str]) -> Vec<u8> {
     let made = Command::new("openssl")
         .args(words)
         .current_dir(folder)
         .output()
         .expect("`openssl` is needed for this test: `make tools` installs it");
     assert!(made.status.success(), "{made:?}");
+    made.stdout
 }
