@@ -179,7 +179,7 @@ impl Caller {
             Sent::Promised(length) => {
                 request = request.header("content-length", *length);
                 let never = futures_util::stream::pending::<Result<Frame<Bytes>, std::io::Error>>();
-                BodyExt::boxed(StreamBody::new(never))
+                StreamBody::new(never).boxed()
             }
         };
         request.body(body).unwrap()

@@ -42,6 +42,5 @@ mod server;
 mod table;
 mod trust;
 #[path = "../integration/worlds.rs"]
-#[expect(dead_code, reason = "the harness of all black-box tests")]
 mod worlds;
 mod written;

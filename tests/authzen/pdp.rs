@@ -39,8 +39,6 @@ pub enum Variant {
 }
 
 impl Variant {
-    pub const ALL: [Self; 4] = [Self::Open, Self::Basic, Self::ApiKey, Self::Mtls];
-
     /// What the setting `auth` calls it.
     pub const fn name(self) -> &'static str {
         match self {
@@ -60,7 +58,7 @@ pub fn folder(domain: &str) -> PathBuf {
 /// A running decision point.
 pub struct Pdp {
     pub installation: Installation,
-    pub server: Server,
+    _server: Server,
     /// What documents call it.
     pub url: String,
     pub variant: Variant,
@@ -102,7 +100,7 @@ impl Pdp {
             installation.set(name, *value);
         }
         let (url, server) = serve(&mut installation, named);
-        Self { installation, server, url, variant }
+        Self { installation, _server: server, url, variant }
     }
 
     /// The identifier of a domain.
@@ -170,7 +168,6 @@ fn escaped(text: &str) -> String {
 
 /// What the metadata of one decision point says: the only way to its endpoints.
 pub struct Discovered {
-    pub document: Value,
     endpoints: BTreeMap<&'static str, String>,
 }
 
@@ -187,7 +184,7 @@ impl Discovered {
     pub fn of(pdp: &Pdp, identifier: &str) -> Self {
         let answer = pdp.anonymous().call(&Call::new("GET", &metadata_url(identifier)));
         assert_eq!(answer.status, 200, "the metadata of {identifier}: {answer}");
-        let document = answer.json();
+        let document: Value = answer.json();
         assert_eq!(document["policy_decision_point"], identifier);
         let endpoints = [
             ("evaluation", "access_evaluation_endpoint"),
@@ -200,7 +197,7 @@ impl Discovered {
             let url = document[member].as_str().unwrap_or_else(|| panic!("no `{member}` in {document}"));
             (name, url.to_owned())
         });
-        Self { document, endpoints: endpoints.into() }
+        Self { endpoints: endpoints.into() }
     }
     pub fn url(&self, endpoint: &str) -> &str {
         &self.endpoints[endpoint]
