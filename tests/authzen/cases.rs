@@ -36,6 +36,7 @@ pub struct Row {
     method: &'static str,
     endpoint: String,
     media: Option<String>,
+    chunked: bool,
     only: Option<Merge>,
     body: Option<String>,
     expected: Expected,
@@ -66,6 +67,7 @@ fn row(names: &[(&str, &str)], place: String, [case, source, what, call, body, e
     let (media, only) = match options {
         "" => (Some("application/json"), None),
         "no type" => (None, None),
+        "chunked" => (Some("application/json"), None),
         "strict" => (Some("application/json"), Some(Merge::Strict)),
         "lenient" => (Some("application/json"), Some(Merge::Lenient)),
         media => (Some(media), None),
@@ -82,6 +84,7 @@ fn row(names: &[(&str, &str)], place: String, [case, source, what, call, body, e
         method: method.unwrap_or_else(|| panic!("{place}: {call}")),
         endpoint: endpoint.to_owned(),
         media: media.map(str::to_owned),
+        chunked: options == "chunked",
         only,
         body: (method != Some("GET")).then_some(text),
         expected: Expected::read(expected).unwrap_or_else(|| panic!("{place}: `{expected}`")),
@@ -138,7 +141,7 @@ impl Row {
                 call = call.header("content-type", media.as_str());
             }
         }
-        call
+        if self.chunked { call.in_chunks() } else { call }
     }
     fn ask(&self, at: &Discovered, caller: &mut Caller) -> Result<(), String> {
         if let Expected::Pages(results) = &self.expected {
@@ -191,6 +194,17 @@ pub fn thrice(caller: &mut Caller, call: &Call) -> Result<Answer, String> {
     first.ok_or_else(|| "nothing was asked".into())
 }
 
+/// Case 27 where no table goes: ids come back with what is not there and with what is too long.
+fn echoes(outcome: &mut Outcome, pdp: &Pdp, at: &Discovered, caller: &mut Caller) {
+    let nowhere = Call::new("GET", &format!("{}/nowhere", pdp.identifier(CERT)));
+    let long = vec![b' '; 300_000];
+    let long = Call::new("POST", at.url("evaluation")).header("content-type", "application/json").body(long);
+    for (status, call) in [(404, nowhere), (413, long)] {
+        let found = thrice(caller, &call).and_then(|answer| Expected::Refused(status).judge(&answer));
+        outcome.note(27, &format!("X-Request-ID comes back with {status}"), found);
+    }
+}
+
 /// Cases 1 to 89 with callers of one kind.
 fn every_case(variant: Variant) {
     let mut outcome = Outcome::default();
@@ -200,6 +214,7 @@ fn every_case(variant: Variant) {
     for name in TABLES {
         outcome.ask(&table(name), &at, &mut caller, Merge::Strict);
     }
+    echoes(&mut outcome, &pdp, &at, &mut caller);
     credentials::ask(&mut outcome, &pdp, &at);
     discovery::ask(&mut outcome, &pdp);
 
@@ -207,6 +222,7 @@ fn every_case(variant: Variant) {
     let pdp = Pdp::start_with(variant, Installation::new(), &lenient);
     let at = Discovered::of(&pdp, &pdp.identifier(CERT));
     outcome.ask(&table("batch"), &at, &mut pdp.caller(), Merge::Lenient);
+    discovery::ask_unsigned(&mut outcome, &pdp);
 
     outcome.passed(variant.name());
     let all: BTreeSet<u32> = (1..=89).collect();

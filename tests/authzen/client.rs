@@ -45,6 +45,8 @@ pub enum Sent {
     #[default]
     Nothing,
     Bytes(Vec<u8>),
+    /// Without a length, in two chunks.
+    Chunks(Vec<u8>),
     /// So many bytes are announced, and none of them ever comes.
     Promised(u64),
 }
@@ -62,6 +64,13 @@ impl Call {
     }
     pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
         self.body = Sent::Bytes(body.into());
+        self
+    }
+    /// The same body without its length.
+    pub fn in_chunks(mut self) -> Self {
+        if let Sent::Bytes(bytes) = self.body {
+            self.body = Sent::Chunks(bytes);
+        }
         self
     }
     pub fn promising(mut self, bytes: u64) -> Self {
@@ -158,7 +167,7 @@ impl Caller {
             .runtime
             .block_on(async { timeout(PATIENCE, exchange).await })
             .map_err(|_| format!("no answer in {PATIENCE:?}"))??;
-        self.open = matches!(call.body, Sent::Nothing | Sent::Bytes(_)).then_some((authority, sender));
+        self.open = (!matches!(call.body, Sent::Promised(_))).then_some((authority, sender));
         Ok(answer)
     }
     fn request(&self, call: &Call, uri: &Uri, authority: &str) -> Request<Body> {
@@ -176,6 +185,11 @@ impl Caller {
         let body = match &call.body {
             Sent::Nothing => whole(Vec::new()),
             Sent::Bytes(bytes) => whole(bytes.clone()),
+            Sent::Chunks(bytes) => {
+                let (one, two) = bytes.split_at(bytes.len() / 2);
+                let chunks = [one, two].map(|chunk| Ok(Frame::data(Bytes::copy_from_slice(chunk))));
+                StreamBody::new(futures_util::stream::iter(chunks)).boxed()
+            }
             Sent::Promised(length) => {
                 request = request.header("content-length", *length);
                 let never = futures_util::stream::pending::<Result<Frame<Bytes>, std::io::Error>>();

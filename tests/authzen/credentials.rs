@@ -149,9 +149,9 @@ fn unauthenticated(variant: Variant, answer: &Answer) -> Result<(), String> {
     let challenge = match variant {
         Variant::Basic => Some(r#"Basic realm="mandate", charset="UTF-8""#),
         Variant::ApiKey => Some(r#"Bearer realm="mandate""#),
-        // A certificate is asked for by TLS, and has no scheme of HTTP.
-        Variant::Open | Variant::Mtls => return Ok(()),
+        // No scheme is registered for what TLS asks for; a 401 has to name one all the same (RFC 9110 §11.6.1).
+        Variant::Open | Variant::Mtls => answer.header("www-authenticate"),
     };
     let said = answer.header("www-authenticate");
-    if said == challenge { Ok(()) } else { Err(format!("`WWW-Authenticate` is {said:?}")) }
+    if said.is_some() && said == challenge { Ok(()) } else { Err(format!("`WWW-Authenticate` is {said:?}")) }
 }

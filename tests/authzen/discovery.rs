@@ -5,10 +5,11 @@ use ring::signature::{ECDSA_P256_SHA256_FIXED, ED25519, UnparsedPublicKey, Verif
 use serde_json::{Value, json};
 
 use crate::{
-    cases::Outcome,
+    cases::{Outcome, thrice},
     certificates::openssl,
     client::{Answer, Call},
     http::now_s,
+    judge::Expected,
     pdp::{CERT, DOMAINS, Pdp, Variant, metadata_url},
     server::Installation,
 };
@@ -89,10 +90,18 @@ pub fn ask(outcome: &mut Outcome, pdp: &Pdp) {
         outcome.note(83, "X-Request-ID comes back", ensure(answer.header("x-request-id") == Some("mine"), "the id"));
     }
     for name in ["nobody", "authzen", "authzen-cert/access", "AUTHZEN-CERT", "sites"] {
-        let answer = anyone.call(&Call::new("GET", &metadata_url(&pdp.identifier(name))));
-        outcome.note(89, &format!("nobody is called {name}"), ensure(answer.status == 404, &answer.to_string()));
+        let found = thrice(&mut anyone, &Call::new("GET", &metadata_url(&pdp.identifier(name))));
+        let found = found.and_then(|answer| Expected::Refused(404).judge(&answer));
+        outcome.note(89, &format!("nobody is called {name}"), found);
     }
     undiscovered(outcome, pdp.variant);
+}
+
+/// Case 88 of one that has no key: nothing is signed, and nothing is there in its place.
+pub fn ask_unsigned(outcome: &mut Outcome, pdp: &Pdp) {
+    let answer = pdp.anonymous().call(&Call::new("GET", &metadata_url(&pdp.identifier(CERT))));
+    let absent = answer.json().as_object().is_some_and(|members| !members.contains_key("signed_metadata"));
+    outcome.note(88, "without a key", ensure(answer.status == 200 && absent, &answer.to_string()));
 }
 
 /// Case 89: who has not been told its name has no metadata, and serves the usual paths all the same.

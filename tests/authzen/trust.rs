@@ -17,14 +17,15 @@ use crate::{
 };
 
 /// Everybody of the story who has something, and one who has nothing.
-const PEOPLE: [(&str, &str); 7] = [
+const PEOPLE: [(&str, &str); 8] = [
     ("user", "maria"),
     ("user", "dana"),
     ("user", "bo"),
     ("user", "jonas"),
+    ("user", "tom"),
     ("user", "eve"),
     ("staff", "sam"),
-    ("user", "nobody-at-all"),
+    ("staff", "tess"),
 ];
 /// Most questions of one request.
 const MOST: usize = 50;
