@@ -30,6 +30,7 @@ mod discovery;
 #[expect(dead_code, reason = "the harness of all black-box tests; the suite has a client of its own")]
 mod http;
 mod judge;
+mod noise;
 mod paging;
 mod pdp;
 #[path = "../integration/program.rs"]
