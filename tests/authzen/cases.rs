@@ -65,9 +65,8 @@ fn row(names: &[(&str, &str)], place: String, [case, source, what, call, body, e
     let (method, endpoint) = call.split_once(' ').unwrap_or_else(|| panic!("{place}: {call}"));
     let method = ["GET", "PUT", "POST"].into_iter().find(|known| *known == method);
     let (media, only) = match options {
-        "" => (Some("application/json"), None),
+        "" | "chunked" => (Some("application/json"), None),
         "no type" => (None, None),
-        "chunked" => (Some("application/json"), None),
         "strict" => (Some("application/json"), Some(Merge::Strict)),
         "lenient" => (Some("application/json"), Some(Merge::Lenient)),
         media => (Some(media), None),
