@@ -95,7 +95,7 @@ fn row(names: &[(&str, &str)], place: String, [case, source, what, call, body, e
 #[derive(Debug, Default)]
 pub struct Outcome {
     pub cases: BTreeSet<u32>,
-    pub requests: usize,
+    pub checks: usize,
     pub failed: Vec<(u32, String)>,
 }
 
@@ -104,13 +104,13 @@ impl Outcome {
     #[track_caller]
     pub fn passed(&self, of: &str) {
         let failed: Vec<&str> = self.failed.iter().map(|(_, why)| why.as_str()).collect();
-        assert!(failed.is_empty(), "{of}: {} of {} wrong\n{}", failed.len(), self.requests, failed.join("\n"));
-        println!("{of}: {} cases, {} requests", self.cases.len(), self.requests);
+        assert!(failed.is_empty(), "{of}: {} of {} wrong\n{}", failed.len(), self.checks, failed.join("\n"));
+        println!("{of}: {} cases, {} checks", self.cases.len(), self.checks);
     }
     /// Notes a check that is no row.
     pub fn note(&mut self, case: u32, what: &str, found: Result<(), String>) {
         self.cases.insert(case);
-        self.requests += 1;
+        self.checks += 1;
         if let Err(why) = found {
             self.failed.push((case, format!("case {case} ({what}): {why}")));
         }
@@ -119,7 +119,7 @@ impl Outcome {
     pub fn ask(&mut self, rows: &[Row], at: &Discovered, caller: &mut Caller, merge: Merge) {
         for row in rows.iter().filter(|row| row.only.is_none_or(|only| only == merge)) {
             self.cases.insert(row.case);
-            self.requests += 1;
+            self.checks += 1;
             if let Err(why) = row.ask(at, caller) {
                 self.failed
                     .push((row.case, format!("{row}\n    {} {} {}\n    {why}", row.method, row.endpoint, row.text())));
@@ -227,6 +227,17 @@ fn every_case(variant: Variant) {
     let all: BTreeSet<u32> = (1..=89).collect();
     let left: Vec<&u32> = all.symmetric_difference(&outcome.cases).collect();
     assert!(left.is_empty(), "these cases were not asked, or there are none: {left:?}");
+    documented(variant, &outcome);
+}
+
+/// The document says how much is asked, and so it has to be true.
+#[track_caller]
+fn documented(variant: Variant, outcome: &Outcome) {
+    let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/conformance.md");
+    let rows = rows(&document, ["way (`auth`)", "the suite's `pdp_auth_type`", "cases", "checks"]);
+    let (_, [.., cases, checks]) = rows.iter().find(|(_, [way, ..])| code(way) == variant.name()).unwrap();
+    let asked = (outcome.cases.len().to_string(), outcome.checks.to_string());
+    assert_eq!((cases, checks), (&asked.0, &asked.1), "docs/conformance.md says otherwise of {}", variant.name());
 }
 
 #[test]

@@ -103,6 +103,24 @@ fn every_domain_decides_as_its_readme_says() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// The call that each README shows, and the answer below it.
+#[test]
+fn every_readme_shows_an_answer_that_is_given() {
+    let pdp = Pdp::start(Variant::Open);
+    let mut caller = pdp.caller();
+    for domain in DOMAINS {
+        let text = std::fs::read_to_string(folder(domain).join("README.md")).unwrap();
+        let blocks: Vec<&str> = text.split("```").skip(1).step_by(2).collect();
+        let (_, call) = blocks[0].split_once("curl -sS http://127.0.0.1:8080").unwrap();
+        let (path, rest) = call.split_once(' ').unwrap();
+        let (_, body) = rest.split_once("-d '").unwrap();
+        let body = body.trim_end().strip_suffix('\'').unwrap();
+        let call =
+            Call::new("POST", &format!("{}{path}", pdp.url)).header("content-type", "application/json").body(body);
+        assert_eq!(caller.call(&call).text(), blocks[1].trim(), "{domain}");
+    }
+}
+
 /// What is found is what is allowed when it is asked for.
 #[test]
 fn every_result_is_an_allow() {
