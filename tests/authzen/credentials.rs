@@ -8,7 +8,8 @@ use crate::{
     cases::{Outcome, thrice},
     client::{Answer, Call, Caller},
     judge::well_formed,
-    pdp::{Discovered, KEY, NAME, OTHER, Pdp, Variant, basic, metadata_url},
+    pdp::{CERT, Discovered, KEY, NAME, OTHER, Pdp, Variant, basic, metadata_url},
+    server::Installation,
 };
 
 /// A question that is allowed.
@@ -154,4 +155,21 @@ fn unauthenticated(variant: Variant, answer: &Answer) -> Result<(), String> {
     };
     let said = answer.header("www-authenticate");
     if said.is_some() && said == challenge { Ok(()) } else { Err(format!("`WWW-Authenticate` is {said:?}")) }
+}
+
+/// The control: a service that asks nobody fails whatever is expected of one that does.
+#[test]
+fn who_lets_everybody_in_is_noticed() {
+    // It would wait for the bodies that never come.
+    let impatient = [("MANDATE_LIMITS__BODY_TIMEOUT", "50ms")];
+    let mut pdp = Pdp::start_with(Variant::Open, Installation::new(), &impatient);
+    let at = Discovered::of(&pdp, &pdp.identifier(CERT));
+    for variant in [Variant::Basic, Variant::ApiKey] {
+        pdp.variant = variant;
+        let said = said(variant);
+        let mut outcome = Outcome::default();
+        ask(&mut outcome, &pdp, &at);
+        let failed = |case| outcome.failed.iter().filter(|(failed, _)| *failed == case).count();
+        assert_eq!((failed(30), failed(31)), (5 * 5 + 3, said.wrong.len()), "{:#?}", outcome.failed);
+    }
 }

@@ -165,3 +165,36 @@ fn public_key(pdp: &Pdp) -> (Algorithm, Vec<u8>) {
         Variant::Basic | Variant::Mtls => (("EdDSA", &ED25519), last(32)),
     }
 }
+
+/// The control: each check notices what it is there for.
+#[test]
+fn every_check_of_the_metadata_can_fail() {
+    let pdp = Pdp::start_with(Variant::Open, with_key(Variant::Open), &SETTINGS);
+    let identifier = pdp.identifier(CERT);
+    let answer = pdp.anonymous().call(&Call::new("GET", &metadata_url(&identifier)));
+    let failing = |answer: &Answer| -> Vec<u32> {
+        let failed = CASES.into_iter().filter(|(_, _, check)| check(&pdp, &identifier, answer).is_err());
+        failed.map(|(case, ..)| case).collect()
+    };
+    assert!(failing(&answer).is_empty(), "{answer}");
+    let evaluation = "access_evaluation_endpoint";
+    for (member, value, cases) in [
+        ("policy_decision_point", json!(format!("{identifier}/")), vec![85, 88]),
+        ("policy_decision_point", json!(identifier.to_uppercase()), vec![85, 88]),
+        (evaluation, json!(null), vec![84, 88]),
+        (evaluation, json!(format!("{identifier}/access/evaluation")), vec![86, 88]),
+        (evaluation, json!(format!("{identifier}/access/v1/evaluation?x")), vec![86, 88]),
+        (evaluation, json!(format!("{identifier}/access/v1/evaluation").replace("https", "http")), vec![86, 88]),
+        ("capabilities", json!([]), vec![84, 88]),
+        ("capabilities", json!([7]), vec![87, 88]),
+        ("signed_metadata", json!("e30.e30."), vec![88]),
+        ("signed_metadata", json!(format!("{}A", answer.json()["signed_metadata"].as_str().unwrap())), vec![88]),
+    ] {
+        let mut document = answer.json();
+        document[member] = value.clone();
+        let other = Answer { body: document.to_string().into(), ..answer.clone() };
+        assert_eq!(failing(&other), cases, "{member}: {value}");
+    }
+    let other = Answer { status: 404, ..answer.clone() };
+    assert_eq!(failing(&other), [83]);
+}

@@ -55,10 +55,12 @@ impl Expected {
         match self {
             Self::Body(body) => is(&answer.text(), body),
             Self::Items(items) => judge_items(items, answer),
-            Self::Explained => match answer.json().as_object() {
-                Some(body) if body["decision"] == true && body.len() == 2 && body["context"].is_object() => Ok(()),
-                _ => Err("not a decision and a context".into()),
-            },
+            Self::Explained => {
+                let body = answer.json();
+                let two = body.as_object().is_some_and(|members| members.len() == 2);
+                let right = two && body["decision"] == true && body["context"].is_object();
+                if right { Ok(()) } else { Err("not a decision and a context".into()) }
+            }
             Self::Found(results) => {
                 let more = page(answer)?.is_some_and(|token| !token.is_empty());
                 if more { Err("there is more".into()) } else { only(results, answer) }
@@ -90,7 +92,7 @@ pub fn well_formed(answer: &Answer) -> Result<(), String> {
     if error && (members.contains_key("decision") || members.contains_key("results")) {
         return Err("an error that can be taken for an answer".into());
     }
-    if error && (members["status"] != answer.status || !members["code"].is_string() || !members["detail"].is_string()) {
+    if error && (body["status"] != answer.status || !body["code"].is_string() || !body["detail"].is_string()) {
         return Err("a problem without status, code and detail".into());
     }
     Ok(())
@@ -150,8 +152,92 @@ pub fn page(answer: &Answer) -> Result<Option<String>, String> {
                     return Err(format!("`page.{name}` is {value}"));
                 }
             }
-            page["next_token"].as_str().map(|token| Some(token.to_owned())).ok_or_else(|| "no `next_token`".into())
+            body["page"]["next_token"]
+                .as_str()
+                .map(|token| Some(token.to_owned()))
+                .ok_or_else(|| "no `next_token`".into())
         }
         _ => Err(format!("the members are {members:?}")),
+    }
+}
+
+/// The control: answers that are nearly right.
+#[cfg(test)]
+mod tests {
+    use hyper::HeaderMap;
+
+    use super::*;
+
+    fn answer(status: u16, kind: &'static str, body: &str) -> Answer {
+        let headers: HeaderMap = [("content-type", kind), ("allow", "GET")]
+            .into_iter()
+            .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
+            .collect();
+        Answer { status, headers, body: body.into() }
+    }
+    fn ok(body: &str) -> Answer {
+        answer(200, "application/json", body)
+    }
+    fn judged(expected: &str, answer: &Answer) -> Result<(), String> {
+        Expected::read(expected).unwrap().judge(answer)
+    }
+
+    const RIGHT: [(&str, &str); 10] = [
+        ("allow", r#"{"decision":true}"#),
+        ("deny", r#"{"decision":false}"#),
+        ("[allow, deny]", r#"{"evaluations":[{"decision":true},{"decision":false}]}"#),
+        ("[error]", r#"{"evaluations":[{"decision":false,"context":{"error":{"status":400,"message":"x"}}}]}"#),
+        ("explained", r#"{"decision":true,"context":{}}"#),
+        ("found", r#"{"results":[]}"#),
+        ("found user:alice", r#"{"results":[{"type":"user","id":"alice"}]}"#),
+        ("found user:alice", r#"{"page":{"next_token":""},"results":[{"type":"user","id":"alice"}]}"#),
+        ("found user:alice", r#"{"page":{"next_token":"","count":1},"results":[{"type":"user","id":"alice"}]}"#),
+        ("found read", r#"{"results":[{"name":"read"}]}"#),
+    ];
+    const WRONG: [(&str, &str); 22] = [
+        ("allow", r#"{"decision":false}"#),
+        ("allow", r#"{"decision":"true"}"#),
+        ("allow", r#"{"decision":true,"context":{}}"#),
+        ("allow", r#"{"evaluations":[{"decision":true}]}"#),
+        ("deny", ""),
+        ("[allow, deny]", r#"{"evaluations":[{"decision":false},{"decision":true}]}"#),
+        ("[allow, deny]", r#"{"evaluations":[{"decision":true}]}"#),
+        ("[allow]", r#"{"evaluations":[{"decision":true}],"decision":true}"#),
+        ("[allow]", r#"{"evaluations":[{"decision":true,"context":{}}]}"#),
+        ("[error]", r#"{"evaluations":[{"decision":false}]}"#),
+        ("[error]", r#"{"evaluations":[{"decision":true,"context":{"error":{"status":400,"message":"x"}}}]}"#),
+        ("[error]", r#"{"evaluations":[{"decision":false,"context":{"error":{"status":200,"message":"x"}}}]}"#),
+        ("explained", r#"{"decision":true}"#),
+        ("explained", r#"{"decision":true,"context":"because"}"#),
+        ("found", r#"{"results":[{"type":"user","id":"alice"}]}"#),
+        ("found user:alice", r#"{"results":[{"id":"alice","type":"user"}]}"#),
+        ("found user:alice", r#"{"results":[{"type":"user","id":"alice","properties":{}}]}"#),
+        ("found user:alice", r#"{"results":[{"type":"user","id":"alice"}],"page":{"next_token":""}}"#),
+        ("found user:alice", r#"{"page":{"next_token":"more"},"results":[{"type":"user","id":"alice"}]}"#),
+        ("found user:alice", r#"{"page":{"count":1},"results":[{"type":"user","id":"alice"}]}"#),
+        ("found user:alice", r#"{"page":{"next_token":"","count":2},"results":[{"type":"user","id":"alice"}]}"#),
+        ("found user:alice user:bob", r#"{"results":[{"type":"user","id":"bob"},{"type":"user","id":"alice"}]}"#),
+    ];
+
+    #[test]
+    fn what_is_nearly_right_is_wrong() {
+        for (expected, body) in RIGHT {
+            assert_eq!(judged(expected, &ok(body)), Ok(()), "{expected}: {body}");
+            assert!(judged(expected, &answer(201, "application/json", body)).is_err(), "{expected}: {body}");
+            assert!(judged(expected, &answer(200, "text/plain", body)).is_err(), "{expected}: {body}");
+        }
+        for (expected, body) in WRONG {
+            assert!(judged(expected, &ok(body)).is_err(), "{expected}: {body}");
+        }
+        let problem = r#"{"status":400,"code":"x","detail":"y"}"#;
+        let refused = |kind, body| judged("400", &answer(400, kind, body));
+        assert_eq!(refused("application/problem+json", problem), Ok(()));
+        assert!(refused("application/json", problem).is_err());
+        assert!(refused("application/problem+json", "{}").is_err());
+        assert!(
+            refused("application/problem+json", r#"{"status":400,"code":"x","detail":"y","decision":false}"#).is_err()
+        );
+        assert!(refused("application/problem+json", r#"{"status":422,"code":"x","detail":"y"}"#).is_err());
+        assert!(judged("405", &answer(405, "application/problem+json", &problem.replace("400", "405"))).is_err());
     }
 }
