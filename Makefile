@@ -17,7 +17,7 @@ tools: ## install what building and testing need (Debian; nothing where it is pr
 	@.ci/tools
 
 test: tools ## run every test that CI runs
-	$(CARGO) build --locked --example billing
+	$(CARGO) build --locked --examples
 ifdef NEXTEST
 	$(CARGO) nextest run --locked --lib --bins --tests --no-fail-fast
 else

@@ -23,6 +23,7 @@ pub mod site;
 // Ports and what stands behind them.
 pub mod billing;
 pub mod cache;
+pub mod client;
 pub mod clock;
 pub mod fault;
 pub mod metrics;

@@ -16,7 +16,7 @@ use smol_str::SmolStr;
 
 use super::{
     block_on,
-    client::Client,
+    client::{Client, Reach},
     database,
     exit::{Exit, Stop},
     lines::Lines,
@@ -43,7 +43,8 @@ use crate::{
   mandate check maria PublishSite bakery
   mandate check user:dana ReclaimSite bakery --explain --auth-time now
   mandate check maria PublishSite bakery --data sites.jsonl --now 2026-11-24T09:00:00Z
-  mandate check maria PublishSite bakery --server http://127.0.0.1:8080")]
+  mandate check maria PublishSite bakery --server http://127.0.0.1:8080
+  MANDATE_KEY=shop:KEY mandate check maria PublishSite bakery --server https://pdp.example.com --ca ca.pem")]
 pub struct Check {
     /// Who would act: `maria`, `user:maria`, `staff:sam`, `service:billing`
     #[arg(value_parser = subject)]
@@ -78,6 +79,8 @@ pub struct Check {
     #[arg(long, value_name = "URL", env = "MANDATE_SERVER")]
     server: Option<String>,
     #[command(flatten)]
+    reach: Reach,
+    #[command(flatten)]
     places: Places,
 }
 
@@ -110,7 +113,7 @@ impl Check {
     /// There is no answer: nobody answers, data or policies cannot be used.
     pub fn run(self) -> Result<Exit, Stop> {
         let answer = match &self.server {
-            Some(server) => self.by_server(&Client::new(server)?)?,
+            Some(server) => self.by_server(&Client::with(server, &self.reach)?)?,
             None => self.offline(&self.places.load()?)?,
         };
         answer.print(self.explain)?;

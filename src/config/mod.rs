@@ -222,8 +222,17 @@ pub enum ConfigError {
 }
 
 /// Variables that begin with `MANDATE_` and are options of single commands, not settings.
-const OPTIONS_OF_COMMANDS: [&str; 5] =
-    ["MANDATE_CONFIG", "MANDATE_SERVER", "MANDATE_DATA", "MANDATE_EXPLAIN", "MANDATE_EXIT"];
+const OPTIONS_OF_COMMANDS: [&str; 9] = [
+    "MANDATE_CONFIG",
+    "MANDATE_SERVER",
+    "MANDATE_CA",
+    "MANDATE_KEY",
+    "MANDATE_CLIENT_CERT",
+    "MANDATE_CLIENT_KEY",
+    "MANDATE_DATA",
+    "MANDATE_EXPLAIN",
+    "MANDATE_EXIT",
+];
 
 impl Config {
     /// Reads the settings: `file` if there is one, then the process's environment, then `options`, the command

@@ -10,7 +10,6 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::OnceLock,
     thread,
     time::{Duration, Instant},
 };
@@ -20,37 +19,13 @@ use serde_json::{Value, json};
 use crate::{
     http::{Answer, Call, Client, now_s, transition},
     kill::policies,
+    program::example,
     seeded::Seeded,
     server::{Installation, Server, until},
 };
 
 const KEY: &str = "correct-horse-battery-staple";
 pub const AGENCY: &str = "agency:studio-north";
-
-/// The built example. Built now when it is missing or older than its source: a run of single tests builds no examples.
-fn example() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(build)
-}
-
-fn build() -> PathBuf {
-    // This binary is `<target>/<profile>/deps/integration-…`.
-    let profile = std::env::current_exe().unwrap().ancestors().nth(2).unwrap().to_owned();
-    let built = profile.join("examples/billing");
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let when = |path: &Path| path.metadata().and_then(|about| about.modified()).ok();
-    let sources = ["main.rs", "ledger.rs"].map(|file| when(&root.join("examples/billing").join(file)).unwrap());
-    if when(&built).is_none_or(|built| sources.iter().any(|source| *source > built)) {
-        let mut cargo = Command::new(env!("CARGO"));
-        cargo.args(["build", "--quiet", "--locked", "--example", "billing", "--target-dir"]);
-        cargo.arg(profile.parent().unwrap()).current_dir(root);
-        if profile.ends_with("release") {
-            cargo.arg("--release");
-        }
-        assert!(cargo.status().unwrap().success(), "the example was not built");
-    }
-    built
-}
 
 /// The running billing service; killed when dropped. Its ledger outlives it.
 pub struct Billing {
@@ -66,7 +41,7 @@ impl Billing {
         Self { child, address, folder: folder.to_owned() }
     }
     fn spawn(folder: &Path, listen: &str) -> Option<(Child, SocketAddr)> {
-        let mut command = Command::new(example());
+        let mut command = Command::new(example("billing", &["billing/main.rs", "billing/ledger.rs"]));
         command.args([listen, "ledger.jsonl", "key"]).current_dir(folder);
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut line = String::new();

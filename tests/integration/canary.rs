@@ -40,7 +40,7 @@ fn register(world: &World, address: SocketAddr) {
 }
 
 /// Answers everything with the same.
-fn answering(status: &'static str, revision: &'static str, body: &'static str) -> SocketAddr {
+pub fn answering(status: &'static str, revision: &'static str, body: &'static str) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     thread::spawn(move || {

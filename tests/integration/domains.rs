@@ -29,7 +29,7 @@ forbid (principal, action == Action::"read", resource) when { context has action
 "#;
 
 /// A library of a hundred books, of which a reader of grade N may read the first N+1.
-fn library(folder: &Path) {
+pub fn library(folder: &Path) {
     std::fs::create_dir_all(folder.join("policies")).unwrap();
     let mut entities = vec![
         json!({"uid": {"type": "Reader", "id": "ann"}, "attrs": {"grade": 49}, "parents": []}),

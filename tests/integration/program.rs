@@ -3,7 +3,7 @@
 use std::{
     ffi::OsStr,
     io::Write,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Output, Stdio},
 };
 
@@ -51,4 +51,26 @@ impl Run {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Self { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
     }
+}
+
+/// A built example. Built now when it is missing, or older than its sources or the program, which are of one library: a run
+/// of single tests builds no examples.
+pub fn example(name: &str, sources: &[&str]) -> PathBuf {
+    // This binary is `<target>/<profile>/deps/integration-…`.
+    let profile = std::env::current_exe().unwrap().ancestors().nth(2).unwrap().to_owned();
+    let built = profile.join("examples").join(name);
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let when = |path: &Path| path.metadata().and_then(|about| about.modified()).ok();
+    let mut newest: Vec<_> = sources.iter().map(|file| when(&root.join("examples").join(file)).expect(file)).collect();
+    newest.extend(when(Path::new(env!("CARGO_BIN_EXE_mandate"))));
+    if when(&built).is_none_or(|built| newest.iter().any(|source| *source > built)) {
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args(["build", "--quiet", "--locked", "--example", name, "--target-dir"]);
+        cargo.arg(profile.parent().unwrap()).current_dir(root);
+        if profile.ends_with("release") {
+            cargo.arg("--release");
+        }
+        assert!(cargo.status().unwrap().success(), "the example `{name}` was not built");
+    }
+    built
 }

@@ -130,9 +130,9 @@ impl Installation {
     pub fn try_start(&self) -> Result<Server, NotStarted> {
         let mut command = self.program(&self.wrapper);
         command.arg("serve");
-        for (name, value) in [("MANDATE_LISTEN", "127.0.0.1:0"), ("MANDATE_ADMIN_LISTEN", "127.0.0.1:0")] {
+        for name in ["MANDATE_LISTEN", "MANDATE_ADMIN_LISTEN"] {
             if self.settings.iter().all(|(known, _)| known != name) {
-                command.env(name, value);
+                command.env(name, "127.0.0.1:0");
             }
         }
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();

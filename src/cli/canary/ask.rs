@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::flip::{Done, Site, code};
 use crate::cli::{
-    client::{Answer, Client},
+    client::{Answer, Client, Reach},
     exit::Stop,
 };
 
@@ -51,6 +51,7 @@ impl Outcome {
 pub(super) struct Replicas {
     server: Client,
     base: String,
+    reach: Reach,
     /// By address.
     clients: BTreeMap<String, Client>,
     rows: Vec<Value>,
@@ -68,9 +69,10 @@ pub(super) struct Heard {
 
 impl Replicas {
     /// Those that this server knows.
-    pub fn of(server: &str) -> Result<Self, Stop> {
+    pub fn of(server: &str, reach: &Reach) -> Result<Self, Stop> {
         let base = server.trim_end_matches('/').to_owned();
-        Ok(Self { server: Client::new(server)?, base, clients: BTreeMap::new(), rows: Vec::new() })
+        let server = Client::with(&base, reach)?;
+        Ok(Self { server, base, reach: reach.clone(), clients: BTreeMap::new(), rows: Vec::new() })
     }
 
     /// Reads the registry. Where one process alone answers, that is the server.
@@ -86,20 +88,28 @@ impl Replicas {
         };
         self.rows.clone_from(items);
         if self.rows.is_empty() {
-            self.rows.push(json!({"id": "the server", "address": self.base.trim_start_matches("http://")}));
+            let (_, address) = self.base.split_once("://").unwrap_or_default();
+            self.rows.push(json!({"id": "the server", "address": address}));
         }
         let addresses: Vec<String> = self.rows.iter().map(address).collect();
         self.clients.retain(|known, _| addresses.contains(known));
         for address in addresses {
-            // A socket has no client: it is unreachable from here, and counted as that.
             if !self.clients.contains_key(&address)
-                && !address.starts_with("unix:")
-                && let Ok(client) = Client::within(&format!("http://{address}"), PATIENCE)
+                && let Some(client) = self.client(&address)
             {
                 self.clients.insert(address, client);
             }
         }
         Ok(())
+    }
+
+    /// Whoever answers at a replica's address has to prove to be the server of `--server`: replicas serve one name, and a
+    /// certificate with their own addresses in it is nothing that they need. A socket has no client: it is unreachable from
+    /// here, and counted as that.
+    fn client(&self, address: &str) -> Option<Client> {
+        // One process alone is where it was asked for.
+        let at = if self.base.ends_with(&format!("://{address}")) { None } else { Some(address.parse().ok()?) };
+        Client::reaching(&self.base, &self.reach, PATIENCE, at).ok()
     }
 
     /// Asks all of them at once. `since` is the revision that no answer may be older than, `expected` what they should say.

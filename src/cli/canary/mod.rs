@@ -23,7 +23,7 @@ use serde_json::json;
 
 use self::{ask::Replicas, counts::Counts, flip::Site};
 use super::{
-    client::Client,
+    client::{Client, Reach},
     exit::{Exit, Stop},
 };
 use crate::{
@@ -39,11 +39,14 @@ use crate::{
 #[command(after_help = "Examples:
   mandate canary --once
   mandate canary --server http://127.0.0.1:8080 --flips 100
+  MANDATE_KEY=KEY mandate canary --server https://pdp.example.com --once
   mandate canary --every 30s --listen 127.0.0.1:9464      metrics for Prometheus at /metrics")]
 pub struct Canary {
     /// A server that takes commands; it knows the other replicas
     #[arg(long, value_name = "URL", env = "MANDATE_SERVER", default_value = "http://127.0.0.1:8080")]
     server: String,
+    #[command(flatten)]
+    reach: Reach,
     /// One change, then end
     #[arg(long, conflicts_with = "flips")]
     once: bool,
@@ -86,7 +89,7 @@ impl Canary {
         }
         let last = if self.once { Some(1) } else { self.flips };
         let pause = self.every.unwrap_or(if last.is_some() { Duration::ZERO } else { Duration::from_secs(30) });
-        let mut round = Round::begin(&self.server, Arc::clone(&stopped), Arc::clone(&counts))?;
+        let mut round = Round::begin(&self.server, &self.reach, Arc::clone(&stopped), Arc::clone(&counts))?;
         let mut out = std::io::stdout().lock();
         for n in 1.. {
             writeln!(out, "{}", round.flip(n))?;
@@ -112,9 +115,9 @@ struct Round {
 }
 
 impl Round {
-    fn begin(server: &str, stopped: Arc<AtomicBool>, counts: Arc<Counts>) -> Result<Self, Stop> {
-        let mut replicas = Replicas::of(server)?;
-        let site = Site::prepare(Client::new(server)?, stopped)?;
+    fn begin(server: &str, reach: &Reach, stopped: Arc<AtomicBool>, counts: Arc<Counts>) -> Result<Self, Stop> {
+        let mut replicas = Replicas::of(server, reach)?;
+        let site = Site::prepare(Client::with(server, reach)?, stopped)?;
         // From here on everybody has something to be stale with.
         replicas.list()?;
         replicas.ask(site.question(), None, false);
