@@ -12,11 +12,11 @@ use crate::{
 };
 
 /// The keys of two callers.
-pub const KEYS: &str = "shop=correct-horse-battery,back office=staple/with+odd:signs";
+pub const KEYS: &str = "shop=correct-horse-battery,back.office=staple/with+odd:signs";
 /// The shop's key.
 pub const KEY: &str = "correct-horse-battery";
 /// The back office's name and key.
-pub const OFFICE: (&str, &str) = ("back office", "staple/with+odd:signs");
+pub const OFFICE: (&str, &str) = ("back.office", "staple/with+odd:signs");
 
 /// The story, and two more sites of Maria's.
 pub fn marias() -> Vec<Value> {
