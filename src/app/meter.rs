@@ -7,7 +7,13 @@
 
 mod page;
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use parking_lot::Mutex;
+use smol_str::SmolStr;
 
 use super::{Checked, Effective, Failure, Kind};
 use crate::{
@@ -95,6 +101,8 @@ pub struct Meter {
     reasons: [Codes; 4],
     durations: [Times; 4],
     errors: Codes,
+    /// Decisions about other things than sites, by policy domain and result.
+    elsewhere: Mutex<BTreeMap<(SmolStr, &'static str), u64>>,
     /// Checks that found nothing in memory.
     misses: Count,
     /// What was read from the store and found, was not there, or was overtaken by a change.
@@ -117,6 +125,7 @@ impl Default for Meter {
             reasons: Default::default(),
             durations: std::array::from_fn(|_| Times::within(FAST)),
             errors: Codes::default(),
+            elsewhere: Mutex::default(),
             misses: Count::default(),
             store_hits: Count::default(),
             store_misses: Count::default(),
@@ -157,6 +166,16 @@ impl Stopwatch {
 }
 
 impl Meter {
+    /// A policy domain was asked: what it told, or that it could not.
+    pub fn decided_elsewhere(&self, domain: &SmolStr, allowed: Option<bool>) {
+        let decision = match allowed {
+            Some(true) => "allow",
+            Some(false) => "deny",
+            None => return self.errors.add("policy_failed"),
+        };
+        *self.elsewhere.lock().entry((domain.clone(), decision)).or_default() += 1;
+    }
+
     /// A check is over.
     pub(super) fn checked(&self, watch: &Stopwatch, answer: &Result<Checked, Failure>) {
         match answer {

@@ -37,6 +37,7 @@ impl PolicyDomain {
         let entities_file = file(files, &manifest.entities)?;
         let entities = Entities::from_json_str(&entities_file.text, Some(&schema))
             .map_err(|error| whole(&entities_file.path, &sentence(&error)))?;
+        related(&entities).map_err(|why| whole(&entities_file.path, &why))?;
         let kinds = kinds(&manifest, &schema, &entities)?;
         let actions = actions(&schema)?;
         let is_policy = |file: &&Source| {
@@ -92,6 +93,17 @@ fn schema(file: &Source) -> Result<Schema, Problems> {
     }
 }
 
+/// Every parent is listed: a misspelt one would take an entity out of what a policy forbids.
+fn related(entities: &Entities) -> Result<(), String> {
+    for entity in entities.iter() {
+        let (uid, _, parents) = entity.clone().into_inner();
+        if let Some(missing) = parents.into_iter().find(|parent| entities.get(parent).is_none()) {
+            return Err(format!("`{uid}` has the parent `{missing}`, which is not listed"));
+        }
+    }
+    Ok(())
+}
+
 fn kinds(manifest: &Manifest, schema: &Schema, entities: &Entities) -> Result<BTreeMap<SmolStr, Kind>, Problems> {
     let mut kinds = BTreeMap::new();
     for (called, entry) in &manifest.types {
@@ -112,7 +124,7 @@ fn kind(entry: &TypeEntry, schema: &Schema, entities: &Entities) -> Result<Kind,
     let known = schema.entity_types().any(|known| *known == entity);
     let declared = schema.as_ref().get_entity_type(entity.as_ref()).filter(|_| known).ok_or_else(unknown)?;
     let trusted = entry.trusted.iter().map(|property| {
-        let shape = declared.attr(property).and_then(|attribute| Shape::of(&attribute.attr_type));
+        let shape = declared.attr(property).and_then(|attribute| Shape::of(&attribute.attr_type, schema.as_ref()));
         let shape =
             shape.ok_or_else(|| format!("`trusted` names `{property}`, which `{name}` has not in the schema"))?;
         Ok((property.clone(), shape))
@@ -132,7 +144,7 @@ fn actions(schema: &Schema) -> Result<BTreeMap<SmolStr, Act>, Problems> {
         };
         let (principals, resources) = (principals.cloned().collect(), resources.cloned().collect());
         let context = match schema.as_ref().context_type(uid.as_ref()) {
-            Some(Type::Record { attrs, .. }) => shape::fields(attrs),
+            Some(Type::Record { attrs, .. }) => shape::fields(attrs, schema.as_ref()),
             Some(_) | None => BTreeMap::new(),
         };
         let act = Act { uid: uid.clone(), context, principals, resources };

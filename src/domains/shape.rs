@@ -4,10 +4,13 @@
 //! as if it had not been sent. To guess would let a caller choose what a policy reads, and to refuse would make an error
 //! of what the standard lets anybody send.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cedar_policy::{Context, EntityId, EntityTypeName, EntityUid, RestrictedExpression};
-use cedar_policy_core::validator::types::{Attributes, EntityKind, Type};
+use cedar_policy_core::validator::{
+    ValidatorEntityTypeKind, ValidatorSchema,
+    types::{Attributes, EntityKind, Type},
+};
 use serde_json::{Map, Value};
 use smol_str::SmolStr;
 
@@ -17,8 +20,8 @@ pub(super) enum Shape {
     Bool,
     Long,
     Text,
-    /// `{"type":…,"id":…}`, with the schema's own name of the type.
-    Entity(EntityTypeName),
+    /// `{"type":…,"id":…}`, with the schema's own name of the type; of an enumeration one of its names.
+    Entity(EntityTypeName, Option<BTreeSet<SmolStr>>),
     Set(Box<Shape>),
     Record(BTreeMap<SmolStr, Field>),
     Extension(Extension),
@@ -42,15 +45,22 @@ pub(super) enum Extension {
 
 impl Shape {
     /// The shape of a schema's type; none for a type that no value can have.
-    pub(super) fn of(declared: &Type) -> Option<Self> {
+    pub(super) fn of(declared: &Type, schema: &ValidatorSchema) -> Option<Self> {
         Some(match declared {
             Type::Bool(_) => Self::Bool,
             Type::Long => Self::Long,
             Type::String => Self::Text,
-            Type::Set { element_type } => Self::Set(Box::new(Self::of(element_type.as_deref()?)?)),
-            Type::Record { attrs, .. } => Self::Record(fields(attrs)),
+            Type::Set { element_type } => Self::Set(Box::new(Self::of(element_type.as_deref()?, schema)?)),
+            Type::Record { attrs, .. } => Self::Record(fields(attrs, schema)),
             Type::Entity(EntityKind::Entity(names)) => {
-                Self::Entity(names.get_single_entity()?.to_string().parse().ok()?)
+                let name = names.get_single_entity()?;
+                let all = match schema.get_entity_type(name).map(|declared| &declared.kind) {
+                    Some(ValidatorEntityTypeKind::Enum(all)) => {
+                        Some(all.iter().map(|id| id.clone().into_smolstr()).collect())
+                    }
+                    _ => None,
+                };
+                Self::Entity(name.to_string().parse().ok()?, all)
             }
             Type::ExtensionType { name } => Self::Extension(match name.to_string().as_str() {
                 "ipaddr" => Extension::Ip,
@@ -77,9 +87,12 @@ impl Shape {
                 let (found, missing) = read(fields, members);
                 if missing.is_empty() { RestrictedExpression::new_record(found).ok() } else { None }
             }
-            (Self::Entity(kind), Value::Object(members)) => {
+            (Self::Entity(kind, all), Value::Object(members)) => {
                 let named = members.get("type").and_then(Value::as_str).is_some_and(|named| named == kind.to_string());
                 let id = members.get("id").and_then(Value::as_str).filter(|_| named)?;
+                if all.as_ref().is_some_and(|all| !all.contains(id)) {
+                    return None;
+                }
                 let uid = EntityUid::from_type_name_and_id(kind.clone(), EntityId::new(id));
                 Some(RestrictedExpression::new_entity_uid(uid))
             }
@@ -103,9 +116,9 @@ impl Extension {
 }
 
 /// The members of a declared record.
-pub(super) fn fields(attributes: &Attributes) -> BTreeMap<SmolStr, Field> {
+pub(super) fn fields(attributes: &Attributes, schema: &ValidatorSchema) -> BTreeMap<SmolStr, Field> {
     let field = |(name, declared): (&SmolStr, &cedar_policy_core::validator::types::AttributeType)| {
-        let shape = Shape::of(&declared.attr_type)?;
+        let shape = Shape::of(&declared.attr_type, schema)?;
         Some((name.clone(), Field { shape, required: declared.is_required }))
     };
     attributes.iter().filter_map(field).collect()

@@ -235,6 +235,7 @@ fn everything_wrong_with_a_folder_is_told() {
         ("policies/all.cedar", "principal is Person", "principal == ?principal", "no templates"),
         ("entities.json", "\"secret\":false", "\"secret\":0", "entities.json:"),
         ("entities.json", "[{", "{", "entities.json:"),
+        ("entities.json", "\"id\":\"gate\"}", "\"id\":\"gat\"}", "parent `Team::\"gate\"`, which is not listed"),
     ] {
         let told = broken(path, from, to);
         assert!(told.contains(said), "{path} {from} -> {to}: {told}");

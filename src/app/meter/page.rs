@@ -107,7 +107,11 @@ impl Meter {
         for (code, count) in self.errors.all() {
             errors = errors.count(&[("error_type", &code)], count);
         }
-        vec![decisions, durations, errors]
+        let mut elsewhere = Family::new("domain_decisions", "Answers of policy domains other than sites.");
+        for ((domain, decision), count) in &*self.elsewhere.lock() {
+            elsewhere = elsewhere.count(&[("domain", domain), ("decision", decision)], *count);
+        }
+        vec![decisions, durations, errors, elsewhere]
     }
 
     fn cache_requests(&self, shared: Option<&SharedCache>) -> Family {

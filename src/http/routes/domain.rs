@@ -171,7 +171,7 @@ async fn evaluations(State(place): State<Place>, request: Request) -> Result<Res
             for item in &items {
                 let last = match item {
                     Ok(asking) => {
-                        let body = answered(&place.domain, *asking)?;
+                        let body = answered(&place, *asking)?;
                         let last = batch.until.ends(body.decision);
                         bodies.push(body);
                         last
@@ -190,12 +190,15 @@ async fn evaluations(State(place): State<Place>, request: Request) -> Result<Res
 }
 
 fn one(place: &Place, question: &EvaluationRequest<'_>) -> Result<Response, Problem> {
-    Ok(stamped(place, reply::json(StatusCode::OK, &answered(&place.domain, question.asking())?)?))
+    Ok(stamped(place, reply::json(StatusCode::OK, &answered(place, question.asking())?)?))
 }
 
-fn answered(domain: &PolicyDomain, asking: Asking<'_, '_>) -> Result<DecisionBody, Problem> {
+fn answered(place: &Place, asking: Asking<'_, '_>) -> Result<DecisionBody, Problem> {
+    let domain = &place.domain;
     let explain = matches!(asking.context.get("explain"), Some(Json::Bool(true)));
-    let decided = Question::of(asking).decided(domain)?;
+    let decided = Question::of(asking).decided(domain);
+    place.service.app().meter().decided_elsewhere(&place.name, decided.as_ref().ok().map(|decided| decided.allowed));
+    let decided = decided?;
     Ok(if explain {
         DecisionBody::explained(decided.allowed, explained(domain, &decided))
     } else {
