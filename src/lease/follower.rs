@@ -8,7 +8,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Boot, PollAnswer, Rejected, Step, View, advance};
+use super::{Boot, PollAnswer, Rejected, Step, View, advance, learn};
 
 /// How long beyond its lease a replica may be silent and still poll without registering again. Shorter than the silence
 /// after which writers ignore a row, by more than clocks may drift and a lease may last.
@@ -68,6 +68,13 @@ impl Follower {
             self.heard = sent;
         }
         Ok(step)
+    }
+    /// A look was answered that was sent right after `sent` was read: none where it takes a poll to tell what to do. It is
+    /// nothing that the registry has heard of this replica, and no reason for quarantine: the poll that follows will be.
+    pub fn looked(&mut self, sent: Boot, answer: PollAnswer) -> Option<Step> {
+        let step = learn(self.view.as_deref()?, sent, answer)?;
+        self.view = step.view().cloned();
+        Some(step)
     }
     fn note(&mut self, reason: &Rejected) {
         if reason.quarantines() {

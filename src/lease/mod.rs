@@ -7,7 +7,10 @@
 //! effective when every registered replica has applied it, or when every lease that was asked for before its COMMIT
 //! has run out ([`Ack`]). What may be built on this is said in `docs/consistency.md`.
 //!
-//! Invariants: a lease is counted from before the poll was sent, never from its answer. A watermark goes back only by
+//! Between two polls a replica may look ([`learn`]): it applies what was committed since, under the lease that it has, and
+//! tells the registry so.
+//!
+//! Invariants: a lease is counted from before the poll was sent, never from its answer. No look renews it. A watermark goes back only by
 //! an operator's word ([`Follower::acknowledge`]). No instant of one machine is ever compared with another machine's.
 //! Values and lease come from the same view, because only a [`Pinned`] one gives either. `tests/model` searches every
 //! interleaving at small scope, and finds each of ten known mistakes.
@@ -33,6 +36,6 @@ pub use boot::Boot;
 pub use follower::{Follower, MAX_SILENCE};
 pub use history::{Chain, Epoch, Key, ReplicaId, Tag};
 pub use pinned::Pinned;
-pub use poll::{PollAnswer, Rejected, Step, advance};
+pub use poll::{PollAnswer, Rejected, Step, advance, learn};
 pub use view::{RECENT_LIMIT, Use, View};
 pub use watch::{Registered, Watch};

@@ -106,6 +106,23 @@ pub fn advance(view: Option<&View>, sent: Boot, answer: PollAnswer) -> Result<St
     advance_within(view, sent, answer, RECENT_LIMIT)
 }
 
+/// What a look makes of `view`: the same answer, read by a statement that renews nothing, sent after `sent` was read. The
+/// watermark moves on, and the lease stays the one that the last poll brought; it was asked for before the look was, so
+/// whatever revision the look has not seen, the lease was asked for before its commit, too. None where only a poll can tell
+/// what to do: the lease is over, the answer is no newer, is not to be believed, or has to do with another history.
+#[must_use]
+pub fn learn(view: &View, sent: Boot, answer: PollAnswer) -> Option<Step> {
+    if !view.holds(sent) {
+        return None;
+    }
+    match advance(Some(view), sent, answer) {
+        Ok(Step::Advance { drop, view: newer }) => {
+            Some(Step::Advance { drop, view: Arc::new(newer.under_lease_of(view)) })
+        }
+        Ok(Step::Ignored | Step::Resync { .. }) | Err(_) => None,
+    }
+}
+
 /// [`advance`] with its limit on remembered keys as an argument.
 pub(super) fn advance_within(
     view: Option<&View>,

@@ -66,6 +66,10 @@ impl View {
         };
         Self { floor, recent, ..Self::fresh(sent, answer) }
     }
+    /// The same knowledge under the lease of `older`, which was asked for before.
+    pub(super) fn under_lease_of(&self, older: &Self) -> Self {
+        Self { t0: older.t0, ttl: older.ttl, ..self.clone() }
+    }
     fn with(&self, answer: &PollAnswer) -> HashMap<Key, Revision> {
         let mut recent = HashMap::clone(&self.recent);
         for (revision, key) in answer.changes.iter().filter(|(revision, _)| self.is_news(*revision, answer)) {

@@ -12,14 +12,16 @@ use crate::{
     app::{Failure, Kind, chains::Chains},
     clock::{BootClock as _, SystemBootClock},
     fault::{self, Mutant, Point},
-    lease::{Ack, Acks, Boot, Epoch, Margin, Verdict, Watch},
+    lease::{self, Ack, Acks, Boot, Epoch, Margin, Verdict, Watch},
     revision::Revision,
     store::{At, Durability, Registry, StoreError, sql::SqlStore},
 };
 
 /// How long a writer waits before it reads the registry again: at first, and at most. Healthy replicas need a few
 /// milliseconds, and whoever is late by then is late by far more: each pause is half as long again as the one before.
-const ASK_AGAIN: (Duration, Duration) = (Duration::from_micros(500), Duration::from_millis(100));
+const ASK_AGAIN: (Duration, Duration) = (Duration::from_micros(200), Duration::from_millis(100));
+/// Pauses up to here are slept by a thread: the runtime's timer counts whole milliseconds, and up to two for less than one.
+const SHORT: Duration = Duration::from_millis(4);
 /// How often the standby is asked whether it has the commit, and the pause in between.
 const STANDBY: (u32, Duration) = (20, Duration::from_millis(5));
 /// How often rows of dead replicas are looked for.
@@ -81,12 +83,19 @@ impl Waiting {
         let mut pause = ASK_AGAIN.0;
         loop {
             fault::point(Point::WhileWaiting);
-            let (verdict, mark) = self.judge(revision, committed).await?;
-            let now = SystemBootClock.boottime();
-            let waited = now.since(committed).unwrap_or_default();
+            let read = self.read(revision, committed).await?;
+            let mut verdict = read.judge();
+            // Who has not said a word by now will not in so short a time, and leases end without another reading.
+            if let Verdict::Pending { no_later_than, .. } = &verdict
+                && *no_later_than <= SHORT
+            {
+                rest(*no_later_than).await;
+                verdict = read.judge();
+            }
+            let waited = SystemBootClock.boottime().since(committed).unwrap_or_default();
             match verdict {
                 Verdict::Effective(acks) => {
-                    let durability = self.durability(mark).await?;
+                    let durability = self.durability(read.mark).await?;
                     return Ok(Effective::Yes { waited, acks: Some(acks), durability });
                 }
                 Verdict::Pending { replicas, no_later_than } => {
@@ -94,26 +103,18 @@ impl Waiting {
                         let pending = replicas.iter().map(|replica| replica.as_str().to_owned()).collect();
                         return Ok(Effective::NotYet { no_later_than, pending });
                     }
-                    tokio::time::sleep(pause.min(no_later_than)).await;
+                    // The last reading comes before the leases are over, so that nobody waits for it then.
+                    rest(pause.min(no_later_than.saturating_sub(SHORT / 2))).await;
                     pause = (pause * 3 / 2).min(ASK_AGAIN.1);
                 }
             }
         }
     }
 
-    /// What may be said now; and where the server's log ended then, the commit included, if a standby is to have it.
-    async fn judge(&self, revision: Revision, committed: Boot) -> Result<(Verdict, Option<String>), Failure> {
-        if fault::mutant(Mutant::AckAtCommit) {
-            return Ok((Verdict::Effective(Acks::All), None));
-        }
+    /// Reads the registry.
+    async fn read(&self, revision: Revision, committed: Boot) -> Result<Reading, Failure> {
         let asked = SystemBootClock.boottime();
         let read = self.store.registry(revision).await;
-        let mut now = SystemBootClock.boottime();
-        if fault::mutant(Mutant::ShortWait)
-            && let Ok(At { value: Registry { ttl_max, .. }, .. }) = &read
-        {
-            now = now.plus(Margin::STANDARD.bound(*ttl_max) / 4);
-        }
         let mut margin = Margin::STANDARD;
         if fault::mutant(Mutant::NoDrift) {
             margin.drift_percent = 0;
@@ -127,13 +128,13 @@ impl Waiting {
                     return Err(lost());
                 }
                 let registry = self.watch.lock().observe(asked, rows);
-                Ok((ack(ttl_max, epoch).judge(now, Some(&registry)), mark))
+                Ok(Reading { ack: ack(ttl_max, epoch), registry: Some(registry), mark })
             }
             // Whoever cannot be asked may hold the longest lease there is.
             Err(error) => {
                 tracing::warn!(%error, "the registry of replicas cannot be read");
                 let nowhere = Epoch { id: "".into(), timeline: "".into() };
-                Ok((ack(LONGEST_LEASE, nowhere).judge(now, None), None))
+                Ok(Reading { ack: ack(LONGEST_LEASE, nowhere), registry: None, mark: None })
             }
         }
     }
@@ -180,6 +181,37 @@ impl Waiting {
             let forgotten = self.store.forget(row.replica.clone(), row.renewed).await;
             tracing::info!(replica = row.replica.as_str(), ?forgotten, "a replica that is gone leaves the registry");
         }
+    }
+}
+
+/// What the registry said, of one commit.
+struct Reading {
+    ack: Ack,
+    registry: Option<lease::Registry>,
+    /// Where the server's log ended then, the commit included, if a standby is to have it.
+    mark: Option<String>,
+}
+
+impl Reading {
+    /// What may be said now.
+    fn judge(&self) -> Verdict {
+        if fault::mutant(Mutant::AckAtCommit) {
+            return Verdict::Effective(Acks::All);
+        }
+        let mut now = SystemBootClock.boottime();
+        if fault::mutant(Mutant::ShortWait) && self.registry.is_some() {
+            now = now.plus(Margin::STANDARD.bound(self.ack.ttl_max) / 4);
+        }
+        self.ack.judge(now, self.registry.as_ref())
+    }
+}
+
+/// Waits so long, and no millisecond longer.
+async fn rest(pause: Duration) {
+    if pause > SHORT {
+        tokio::time::sleep(pause).await;
+    } else if tokio::task::spawn_blocking(move || std::thread::sleep(pause)).await.is_err() {
+        tokio::time::sleep(pause).await;
     }
 }
 

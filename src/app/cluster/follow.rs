@@ -1,5 +1,9 @@
-//! The thread that follows the database: one poll after the other, what each finds published before the next one tells
-//! the registry of it.
+//! The thread that follows the database: one poll after the other, and a look in between for each commit that is heard of;
+//! what they find is published before the registry is told of it.
+//!
+//! A commit waits for its replicas, so what is on that way waits for no disk: a look reads, and what is told is seen before it
+//! is durable. Polls alone renew the lease, at their own pace, and wait as they always did. Where commits wait for a standby
+//! every look is made a poll (`store::postgres::Replica` has the reasons).
 
 use std::{
     collections::BTreeSet,
@@ -10,10 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::{
-    runtime::Handle,
-    sync::{Notify, watch},
-};
+use tokio::{runtime::Handle, sync::watch};
 
 use super::clocks::{Apart, Clocks};
 use crate::{
@@ -22,7 +23,7 @@ use crate::{
     cache::View,
     clock::{BootClock as _, Clock as _, DatabaseClock, SystemBootClock, SystemClock},
     fault::{self, Mutant, Point},
-    lease::{self, Boot, Epoch, Follower},
+    lease::{self, Boot, Epoch, Follower, Step},
     revision::Revision,
     store::{
         Store as _, StoreError,
@@ -47,9 +48,12 @@ pub(super) struct Following {
     pub view: Arc<View>,
     pub clock: Arc<DatabaseClock>,
     pub store: Arc<SqlStore>,
-    pub hint: Arc<Notify>,
     pub moved: watch::Sender<u64>,
     pub stop: Arc<AtomicBool>,
+    /// Raised by whoever needs a lease that is asked for from now on, before the hint.
+    pub wanted: Arc<AtomicBool>,
+    /// When the next poll is due.
+    pub due: Instant,
     pub runtime: Handle,
     pub chains: Arc<Chains>,
     pub meter: Arc<Meter>,
@@ -72,9 +76,10 @@ pub(super) struct Following {
 impl Following {
     /// Follows until it is told to stop, then leaves the registry.
     pub fn run(&mut self) {
+        let mut hinted = false;
         while !self.stop.load(Ordering::Acquire) {
             self.compare_clocks();
-            let wait = match self.round() {
+            let wait = match self.round(hinted) {
                 Ok(wait) => wait,
                 Err(error) => {
                     if !std::mem::replace(&mut self.troubled, true) {
@@ -85,8 +90,7 @@ impl Following {
             };
             let turn = self.replica.has_turn();
             self.turn.send_if_modified(|had| std::mem::replace(had, turn) != turn);
-            let hint = Arc::clone(&self.hint);
-            let _ = self.runtime.block_on(async { tokio::time::timeout(wait, hint.notified()).await });
+            hinted = self.replica.hinted_within(wait, &self.runtime);
         }
         self.view.withdraw();
         self.turn.send_replace(false);
@@ -110,8 +114,12 @@ impl Following {
         }
     }
 
-    /// One poll, and what follows from it; how long until the next one.
-    fn round(&mut self) -> Result<Duration, StoreError> {
+    /// A look if that is enough, or else a poll, and what follows from it; how long until the next one.
+    fn round(&mut self, hinted: bool) -> Result<Duration, StoreError> {
+        let wanted = self.wanted.swap(false, Ordering::AcqRel);
+        if hinted && !wanted && self.look()? {
+            return Ok(self.due.saturating_duration_since(Instant::now()));
+        }
         let meter = Arc::clone(&self.meter);
         let failed = |error: &StoreError| meter.poll_failed(error);
         let at = SystemBootClock.boottime();
@@ -131,7 +139,48 @@ impl Following {
         self.meter.polled(asked.elapsed());
         fault::point(Point::Answered);
         let sent = if fault::mutant(Mutant::LeaseFromAnswer) { SystemBootClock.boottime() } else { sent };
-        self.take(sent, polled)
+        let (ttl, standbys) = (polled.answer.ttl, polled.standbys);
+        self.due = asked + ttl / POLLS_PER_LEASE;
+        match self.take(sent, polled, true)? {
+            Taken::Again => return Ok(Duration::ZERO),
+            // The registry hears of it with the next poll, which waits for the standby.
+            Taken::News if standbys => return Ok(Duration::ZERO),
+            Taken::News => self.tell()?,
+            Taken::Same => {}
+        }
+        Ok(self.due.saturating_duration_since(Instant::now()))
+    }
+
+    /// Looks for the commit that was heard of, and tells the registry of it. False where it takes a poll.
+    fn look(&mut self) -> Result<bool, StoreError> {
+        let Some(view) = self.follower.view().filter(|_| self.replica.is_connected()) else { return Ok(false) };
+        // What holds on to a view holds up its successor (`drain`).
+        let (epoch, applied) = (view.epoch().clone(), view.revision());
+        if fault::mutant(Mutant::StandbyPoll) || Instant::now() >= self.due {
+            return Ok(false);
+        }
+        let sent = SystemBootClock.boottime();
+        let looked = self.replica.look(&epoch, applied);
+        let Some(looked) = looked.inspect_err(|error| self.meter.poll_failed(error))? else { return Ok(false) };
+        fault::point(Point::Answered);
+        if looked.standbys {
+            return Ok(false);
+        }
+        // Heard of more than once, or of what a poll has found already.
+        if looked.answer.revision == applied && looked.answer.epoch == epoch {
+            return Ok(true);
+        }
+        if self.take(sent, looked, false)? != Taken::News {
+            return Ok(false);
+        }
+        self.tell()?;
+        Ok(true)
+    }
+
+    /// Tells the registry what is published.
+    fn tell(&mut self) -> Result<(), StoreError> {
+        let Some(view) = self.follower.view() else { return Ok(()) };
+        self.replica.tell(view.epoch(), view.revision()).inspect_err(|error| self.meter.poll_failed(error))
     }
 
     /// The policies that an answer names, built and checked, where they are not those that are shown already. Where that
@@ -172,8 +221,9 @@ impl Following {
         built.map(Some).map_err(Unfound::Unusable)
     }
 
-    fn take(&mut self, sent: Boot, polled: Polled) -> Result<Duration, StoreError> {
-        let Polled { answer, clock, committed, policy } = polled;
+    /// Takes the answer to a poll, or to a look, which renews no lease.
+    fn take(&mut self, sent: Boot, polled: Polled, renews: bool) -> Result<Taken, StoreError> {
+        let Polled { answer, clock, committed, policy, .. } = polled;
         let (revision, ttl) = (answer.revision, answer.ttl);
         let (epoch, chain) = (answer.epoch.id.clone(), answer.chain.clone());
         let followed = self.follower.view().filter(|view| *view.epoch() == answer.epoch).map(|view| view.revision());
@@ -187,7 +237,7 @@ impl Following {
             let read = read.inspect_err(|error| self.meter.poll_failed(error))?;
             if (read.revision, &read.epoch) != (revision, &answer.epoch) {
                 // Somebody committed in between: agencies of another revision than the sites would be a mixture.
-                return Ok(Duration::ZERO);
+                return Ok(Taken::Again);
             }
             Some(read.value)
         } else {
@@ -199,14 +249,19 @@ impl Following {
         }
         fault::point(Point::BeforePublish);
         let before = self.view.lease();
-        match self.follower.answered(sent, answer) {
+        let step = if renews {
+            self.follower.answered(sent, answer)
+        } else {
+            Ok(self.follower.looked(sent, answer).unwrap_or(Step::Ignored))
+        };
+        match step {
             Ok(step) => {
                 // What was ignored, because the clock stands still, is no news: nobody waits for it or asks for more at once.
                 let news = news && step.view().is_some();
                 self.clock.read(sent, clock);
                 self.chains.note(&epoch, revision, chain.as_str());
                 self.view.follow(&step, directory, policies, committed);
-                if fault::mutant(Mutant::TimerLease) {
+                if renews && fault::mutant(Mutant::TimerLease) {
                     fault::timer_begins(ttl);
                 }
                 self.moved.send_modify(|count| *count += 1);
@@ -216,11 +271,11 @@ impl Following {
                 if std::mem::replace(&mut self.troubled, false) {
                     tracing::info!(%revision, "this replica follows the database again");
                 }
-                // The registry hears of what was published with the next poll.
+                // The registry hears of what was published after this.
                 if let Some(before) = before.filter(|_| news) {
                     drain(&before);
                 }
-                Ok(if news { Duration::ZERO } else { ttl / POLLS_PER_LEASE })
+                Ok(if news { Taken::News } else { Taken::Same })
             }
             Err(reason) => {
                 self.meter.poll_rejected(&reason);
@@ -241,6 +296,17 @@ impl Following {
             }
         }
     }
+}
+
+/// What came of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Taken {
+    /// Something newer is published.
+    News,
+    /// There is nothing newer.
+    Same,
+    /// Somebody committed in between: it is to be asked again.
+    Again,
 }
 
 /// Why the policies in force are not at hand.

@@ -20,7 +20,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use parking_lot::Mutex;
@@ -53,6 +53,8 @@ pub(super) struct Cluster {
     store: Arc<SqlStore>,
     /// Wakes the thread: a commit was heard of, or somebody needs a lease.
     hint: Arc<Notify>,
+    /// Raised before the hint by whoever needs a lease, and no commit's news alone.
+    wanted: Arc<AtomicBool>,
     /// Counts what was published.
     pub(super) moved: watch::Receiver<u64>,
     waiting: Waiting,
@@ -109,6 +111,7 @@ impl Cluster {
         let (turn, its_turn) = watch::channel(false);
         let (moved, seen) = watch::channel(0);
         let stop = Arc::new(AtomicBool::new(false));
+        let wanted = Arc::new(AtomicBool::new(false));
         let (quarantined, unusable) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         let waiting = Waiting::new(Arc::clone(&store), Arc::clone(&chains), require_replicated);
         let mut following = Following {
@@ -117,9 +120,10 @@ impl Cluster {
             view,
             clock,
             store: Arc::clone(&store),
-            hint: Arc::clone(&hint),
             moved,
             stop: Arc::clone(&stop),
+            wanted: Arc::clone(&wanted),
+            due: Instant::now(),
             runtime: Handle::current(),
             chains,
             meter: Arc::clone(&meter),
@@ -141,6 +145,7 @@ impl Cluster {
         let cluster = Arc::new(Self {
             store,
             hint,
+            wanted,
             moved,
             waiting,
             stop,

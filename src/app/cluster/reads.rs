@@ -124,6 +124,7 @@ impl Cluster {
         let fresh = async {
             // In quarantine no poll is believed any more.
             while !holds() && !quarantined() {
+                self.wanted.store(true, Ordering::Release);
                 self.hint.notify_one();
                 if moved.changed().await.is_err() {
                     break;

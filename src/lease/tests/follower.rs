@@ -31,6 +31,47 @@ fn a_refused_answer_leaves_the_view_and_its_lease_alone() {
 }
 
 #[test]
+fn a_look_moves_the_view_and_renews_nothing() {
+    let mut follower = Follower::registered(at(0));
+    resynced(follower.answered(at(1_000), answer(0, 7, &[])));
+    let news = || answer(7, 8, &[(8, "site:a")]);
+    let longer = PollAnswer { ttl: LEASE * 2, ..news() };
+    let Some(Step::Advance { drop, view }) = follower.looked(at(1_500), longer) else { panic!("it was not believed") };
+    assert_eq!(drop, [Key::new("site:a")]);
+    assert_eq!((view.revision(), view.t0(), view.ttl()), (Revision(8), at(1_000), LEASE), "the lease is the old one");
+    assert!(Arc::ptr_eq(follower.view().unwrap(), &view));
+    assert!(follower.must_register(at(1_000).plus(LEASE).plus(MAX_SILENCE)), "nor has the registry heard of it");
+    advanced(follower.answered(at(1_600), answer(8, 8, &[])));
+    assert_eq!(follower.view().unwrap().t0(), at(1_600), "the control: a poll renews it");
+}
+
+#[test]
+fn what_a_look_cannot_judge_is_left_to_a_poll() {
+    let mut follower = Follower::registered(at(0));
+    assert!(follower.looked(at(500), answer(0, 7, &[])).is_none(), "there is no lease to move on under");
+    resynced(follower.answered(at(1_000), answer(0, 7, &[])));
+    let news = || answer(7, 8, &[(8, "site:a")]);
+    let over = at(1_000).plus(LEASE);
+    let refused = [
+        (over, news()),
+        (at(1_000), news()),
+        (at(1_500), PollAnswer { read_only: true, ..news() }),
+        (at(1_500), PollAnswer { fresh_transaction: false, ..news() }),
+        (at(1_500), PollAnswer { complete: false, ..news() }),
+        (at(1_500), PollAnswer { epoch: Epoch { timeline: "00000002".into(), ..epoch() }, ..news() }),
+        (at(1_500), answer(7, 6, &[])),
+        (at(1_500), PollAnswer { chain_at_applied: Some(Chain::new("other")), ..news() }),
+    ];
+    for (sent, told) in refused {
+        assert!(follower.looked(sent, told.clone()).is_none(), "{told:?}");
+        let view = follower.view().unwrap();
+        assert_eq!((view.revision(), view.t0()), (Revision(7), at(1_000)));
+        assert_eq!(follower.quarantine(), None, "{told:?}");
+    }
+    assert!(follower.looked(at(1_500), news()).is_some(), "the control");
+}
+
+#[test]
 fn a_silent_replica_registers_again_before_it_believes_a_poll() {
     let limit = at(1_000).plus(LEASE).plus(MAX_SILENCE);
     let mut follower = Follower::registered(at(0));

@@ -39,7 +39,7 @@ pub fn open(url: &str, observer: Option<Observer>) -> Result<SqlStore, StoreErro
     let server = Arc::new(Server::named(url)?);
     let open = || {
         let mut session = server.connect()?;
-        server.block(schema::MIGRATING, schema::prepare(session.client_mut()))?;
+        session.block_mut(schema::MIGRATING, async |client| schema::prepare(client).await)?;
         let reached = Reached(Arc::clone(&server));
         let writer = reached.writer(session);
         SqlStore::new(Arc::new(reached), Some(writer), observer)
@@ -55,7 +55,7 @@ pub fn open_read_only(url: &str) -> Result<SqlStore, StoreError> {
     let server = Arc::new(Server::named(url)?);
     let open = || {
         let session = server.connect()?;
-        server.block(schema::MIGRATING, schema::check(session.client()))?;
+        session.block(schema::MIGRATING, schema::check(session.client()))?;
         let reached = Reached(Arc::clone(&server));
         reached.reader()?;
         SqlStore::new(Arc::new(reached), None, None)

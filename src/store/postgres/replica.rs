@@ -12,12 +12,19 @@
 //! The connection also holds the installation's turn ([`Replica::has_turn`]): a lock of its session, so that it is free again
 //! when the process ends or is cut off, whatever it had in mind.
 //!
+//! Between two polls a commit that was heard of is looked at ([`Replica::look`]) and what was published is told
+//! ([`Replica::tell`]). A look writes nothing, so it proves nothing about who counts this replica, and renews no lease. What is
+//! told need not be on the disk when it is seen: it is true as soon as it is published, and a server that loses it makes a
+//! writer wait longer. Where a commit waits for a standby neither is done: there the wait of a poll is the proof that the
+//! server is the primary still.
+//!
 //! A pooled connection lost: whoever left a transaction open on it would make the poll read an old snapshot.
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::Notify;
-use tokio_postgres::{Row, Statement};
+use futures_util::future::try_join3;
+use tokio::{runtime::Handle, sync::Notify};
+use tokio_postgres::{Row, Statement, types::ToSql};
 
 use super::{
     error::failed,
@@ -48,6 +55,16 @@ pub struct Polled {
     pub committed: Timestamp,
     /// The policies in force at the answer's revision, by the hash of their files.
     pub policy: Option<String>,
+    /// Whether commits wait for a standby, so that one that returned proves something about the server.
+    pub standbys: bool,
+}
+
+/// What the connection knows how to ask.
+struct Entry {
+    session: Session,
+    poll: Statement,
+    look: Statement,
+    tell: Statement,
 }
 
 /// A replica's connection to the registry.
@@ -56,7 +73,7 @@ pub struct Replica {
     id: ReplicaId,
     address: String,
     hint: Arc<Notify>,
-    session: Option<(Session, Statement)>,
+    entry: Option<Entry>,
     /// Whether this process would do what one process of the installation has to do, and whether it is the one.
     wants_turn: bool,
     has_turn: bool,
@@ -71,15 +88,31 @@ const REGISTER: &str = "
 /// Whether what was written last is committed: a statement that writes nothing has no transaction id of its own.
 const COMMITTED: &str = "SELECT pg_current_xact_id_if_assigned() IS NULL AS committed";
 
+/// Renews the row, with what is published.
+const RENEW: &str = "
+    UPDATE replica SET epoch = $2, timeline = $3, applied = $4, max_stale_ms = (SELECT ttl_ms FROM lease),
+        renewed_at = (extract(epoch FROM clock_timestamp()) * 1000000)::bigint
+    WHERE id = $1 RETURNING 1";
+
+/// Only sees that there is a row.
+const SEE: &str = "SELECT 1 FROM replica WHERE id = $1 AND $2::text || $3::text IS NOT NULL";
+
+/// What a server answers that only pretends to be asked by somebody.
+const NOBODY: &str = "SELECT 1 WHERE $1::text || $2::text || $3::text IS NOT NULL";
+
+/// Tells what is published. It is seen at once and written to the disk a little later, except where commits wait for more than
+/// the disk.
+const TELL: &str = "
+    WITH quick AS (SELECT CASE WHEN current_setting('synchronous_standby_names') = ''
+        THEN set_config('synchronous_commit', 'off', true) END)
+    UPDATE replica SET epoch = $2, timeline = $3, applied = $4 FROM quick WHERE id = $1";
+
 const READ: &str = "
-    WITH own AS (
-        UPDATE replica SET epoch = $2, timeline = $3, applied = $4, max_stale_ms = (SELECT ttl_ms FROM lease),
-            renewed_at = (extract(epoch FROM clock_timestamp()) * 1000000)::bigint
-        WHERE id = $1 RETURNING 1)
     SELECT head.epoch, head.revision, head.chain, head.at, head.policy, lease.ttl_ms, pg_is_in_recovery() AS standby,
         current_setting('transaction_isolation') = 'read committed'
             AND statement_timestamp() - now() < interval '400 milliseconds' AS own_transaction,
         substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) AS timeline,
+        current_setting('synchronous_standby_names') <> '' AS standbys,
         (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS clock,
         coalesce((SELECT hash FROM audit WHERE revision <= $4 ORDER BY revision DESC, seq DESC LIMIT 1), repeat('0', 64))
             AS chain_at_applied,
@@ -91,13 +124,14 @@ const READ: &str = "
 /// What a standby answers to, for the mistake that is planted there: it may be behind, and cannot be written to.
 pub(super) const PLANTED_TIMELINE: &str = "00000001";
 
+/// A statement that does something with the row, and reads everything in the same snapshot.
+fn reading(own: &str) -> String {
+    format!("WITH own AS ({own}) {READ}")
+}
+
 /// The poll, without its row in the registry and what only a primary tells.
 fn planted() -> String {
-    let begin = READ.find("UPDATE replica").unwrap_or(0);
-    let end = READ.find("RETURNING 1)").unwrap_or(0);
-    let parts = (READ.get(..begin).unwrap_or(""), READ.get(end..).unwrap_or(""));
-    let nobody = "SELECT 1 WHERE $1::text || $2::text || $3::text IS NOT NULL)";
-    format!("{}{nobody}{}", parts.0, parts.1.trim_start_matches("RETURNING 1)"))
+    reading(NOBODY)
         .replace("pg_is_in_recovery()", "false")
         .replace("substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)", &format!("'{PLANTED_TIMELINE}'"))
 }
@@ -109,7 +143,7 @@ impl Replica {
     /// The URL cannot be read.
     pub fn named(url: &str, id: ReplicaId, address: String, hint: Arc<Notify>) -> Result<Self, StoreError> {
         let server = Arc::new(Server::named(url)?);
-        Ok(Self { server, id, address, hint, session: None, wants_turn: false, has_turn: false })
+        Ok(Self { server, id, address, hint, entry: None, wants_turn: false, has_turn: false })
     }
 
     /// Whether this process would tell the world outside what happened. One of all that would has its turn.
@@ -125,7 +159,7 @@ impl Replica {
 
     /// Gives its connection up, and its turn.
     pub fn disconnect(&mut self) {
-        (self.session, self.has_turn) = (None, false);
+        (self.entry, self.has_turn) = (None, false);
     }
 
     /// Enters the registry, or renews the entry; on a connection that is new where the old one is lost.
@@ -136,14 +170,17 @@ impl Replica {
         self.disconnect();
         let session = self.server.connect_hinted(&self.hint)?;
         let (id, address) = (self.id.as_str().to_owned(), self.address.clone());
-        let statement = self.server.block(POLL * 5, async {
+        let (poll, look, tell) = session.block(POLL * 5, async {
             let build = env!("CARGO_PKG_VERSION");
             let client = session.client();
             if fault::mutant(Mutant::StandbyPoll) {
                 // Neither can be had of a standby.
                 drop(client.batch_execute("LISTEN mandate").await);
                 drop(client.execute(REGISTER, &[&id, &address, &build]).await);
-                return client.prepare(&planted()).await.map_err(|error| failed(&error));
+                let planted = client.prepare(&planted()).await.map_err(|error| failed(&error))?;
+                let told = format!("{NOBODY} AND $4::bigint IS NOT NULL");
+                let told = client.prepare(&told).await.map_err(|error| failed(&error))?;
+                return Ok((planted.clone(), planted, told));
             }
             client.batch_execute("LISTEN mandate").await.map_err(|error| failed(&error))?;
             client.execute(REGISTER, &[&id, &address, &build]).await.map_err(|error| failed(&error))?;
@@ -156,16 +193,28 @@ impl Replica {
                         .into(),
                 ));
             }
-            client.prepare(READ).await.map_err(|error| failed(&error))
+            let (poll, look) = (reading(RENEW), reading(SEE));
+            let prepared = try_join3(client.prepare(&poll), client.prepare(&look), client.prepare(TELL)).await;
+            prepared.map_err(|error| failed(&error))
         })?;
-        self.session = Some((session, statement));
+        self.entry = Some(Entry { session, poll, look, tell });
         Ok(())
     }
 
     /// Whether there is a connection to poll on.
     #[must_use]
     pub fn is_connected(&self) -> bool {
-        self.session.as_ref().is_some_and(|(session, _)| !session.client().is_closed())
+        self.entry.as_ref().is_some_and(|entry| !entry.session.client().is_closed())
+    }
+
+    /// Waits for a hint, at most so long, and serves the connection meanwhile, where there is one: commits are heard of on it.
+    /// Whether there was a hint.
+    pub fn hinted_within(&self, wait: Duration, otherwise: &Handle) -> bool {
+        let hinted = self.hint.notified();
+        match &self.entry {
+            Some(entry) => matches!(entry.session.within(wait, hinted), Ok(Some(()))),
+            None => otherwise.block_on(async { tokio::time::timeout(wait, hinted).await.is_ok() }),
+        }
     }
 
     /// Polls: says what is published, and reads what has changed since. None: the registry has forgotten this replica.
@@ -174,24 +223,54 @@ impl Replica {
     /// The database did not answer in time; the connection is given up, so that the answer is never read.
     pub fn poll(&mut self, epoch: &Epoch, applied: Revision) -> Result<Option<Polled>, StoreError> {
         let (asks, had) = (self.wants_turn && !self.has_turn, std::mem::take(&mut self.has_turn));
-        let Some((session, statement)) = self.session.take() else {
-            return Err(StoreError::Unavailable("there is no connection to poll on".into()));
+        let Some(row) = self.ask(|entry| &entry.poll, epoch, applied, &[&MOST_CHANGES, &asks])? else {
+            return Ok(None);
         };
-        let applied_i64 = i64::try_from(applied.0).unwrap_or(i64::MAX);
-        let row = self.server.block(POLL, async {
-            let (id, epoch_id, timeline) = (self.id.as_str(), epoch.id.as_str(), epoch.timeline.as_str());
-            let params: [&(dyn tokio_postgres::types::ToSql + Sync); 6] =
-                [&id, &epoch_id, &timeline, &applied_i64, &MOST_CHANGES, &asks];
-            session.client().query_opt(&statement, &params).await.map_err(|error| failed(&error))
-        })?;
-        // Its row is on this server only: another one may be the primary by now, and writers there do not see it renewed.
-        if let Some(warning) = session.warnings().first() {
-            return Err(StoreError::Unavailable(format!("the server warned of this replica's entry: {warning}")));
-        }
-        self.session = Some((session, statement));
-        let Some(row) = row else { return Ok(None) };
         self.has_turn = had || row.try_get("turn").map_err(|error| failed(&error))?;
         polled(&row).map(Some).map_err(|error| failed(&error))
+    }
+
+    /// Looks what has changed, without a word about this replica. None: the registry has forgotten it.
+    ///
+    /// # Errors
+    /// As [`Replica::poll`].
+    pub fn look(&mut self, epoch: &Epoch, applied: Revision) -> Result<Option<Polled>, StoreError> {
+        let row = self.ask(|entry| &entry.look, epoch, applied, &[&MOST_CHANGES, &false])?;
+        row.map(|row| polled(&row)).transpose().map_err(|error| failed(&error))
+    }
+
+    /// Tells the registry what is published, and no more.
+    ///
+    /// # Errors
+    /// As [`Replica::poll`].
+    pub fn tell(&mut self, epoch: &Epoch, applied: Revision) -> Result<(), StoreError> {
+        self.ask(|entry| &entry.tell, epoch, applied, &[]).map(drop)
+    }
+
+    /// Asks one of the statements.
+    fn ask(
+        &mut self,
+        which: impl Fn(&Entry) -> &Statement,
+        epoch: &Epoch,
+        applied: Revision,
+        more: &[&(dyn ToSql + Sync)],
+    ) -> Result<Option<Row>, StoreError> {
+        let Some(entry) = self.entry.take() else {
+            return Err(StoreError::Unavailable("there is no connection to poll on".into()));
+        };
+        let applied = i64::try_from(applied.0).unwrap_or(i64::MAX);
+        let row = entry.session.block(POLL, async {
+            let (id, epoch_id, timeline) = (self.id.as_str(), epoch.id.as_str(), epoch.timeline.as_str());
+            let own: [&(dyn ToSql + Sync); 4] = [&id, &epoch_id, &timeline, &applied];
+            let asked = entry.session.client().query_opt(which(&entry), &[&own[..], more].concat()).await;
+            asked.map_err(|error| failed(&error))
+        })?;
+        // Its row is on this server only: another one may be the primary by now, and writers there do not see it renewed.
+        if let Some(warning) = entry.session.warnings().first() {
+            return Err(StoreError::Unavailable(format!("the server warned of this replica's entry: {warning}")));
+        }
+        self.entry = Some(entry);
+        Ok(row)
     }
 
     /// Leaves the registry: nobody waits for this replica any more. It must not answer from now on.
@@ -200,9 +279,9 @@ impl Replica {
     /// The database cannot be reached; writers wait for the lease then.
     pub fn deregister(&mut self) -> Result<(), StoreError> {
         self.has_turn = false;
-        let Some((session, _)) = self.session.take() else { return Ok(()) };
+        let Some(Entry { session, .. }) = self.entry.take() else { return Ok(()) };
         let id = self.id.as_str().to_owned();
-        self.server.block(POLL, async {
+        session.block(POLL, async {
             let gone = session.client().execute("DELETE FROM replica WHERE id = $1", &[&id]).await;
             gone.map(|_| ()).map_err(|error| failed(&error))
         })
@@ -231,5 +310,6 @@ fn polled(row: &Row) -> Result<Polled, tokio_postgres::Error> {
         clock: Timestamp::from_micros(row.try_get("clock")?),
         committed: Timestamp::from_micros(row.try_get("at")?),
         policy: row.try_get("policy")?,
+        standbys: row.try_get("standbys")?,
     })
 }

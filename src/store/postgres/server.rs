@@ -1,13 +1,15 @@
 //! Where is the server, and how is it reached?
 //!
-//! One thread of its own serves the sockets of all connections: statements are waited for on the store's threads, with a
-//! deadline each, and neither can be held up by whatever else this process computes.
+//! Whoever waits for a statement serves its connection meanwhile ([`Session::within`]), with a deadline: on the way to the
+//! server and back no other thread has to wake up, and a change takes many such ways one after the other. Nothing else that this
+//! process computes can hold them up. A thread that served the sockets of all connections lost: it took three threads' turns
+//! where one is enough.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use tokio::{
-    runtime::{Builder, Handle, Runtime},
+    runtime::{Builder, Runtime},
     sync::Notify,
     task::AbortHandle,
 };
@@ -36,17 +38,35 @@ const SESSION: &str = "
     SELECT set_config('synchronous_commit', 'on', false)
     WHERE current_setting('synchronous_commit') <> 'remote_apply'";
 
-/// A server, and the thread that serves the connections to it.
+/// A server that connections are made to.
 pub(super) struct Server {
     config: Config,
     tls: MakeRustlsConnect,
     /// `host:port/database`, without role and password.
     name: String,
-    io: Io,
 }
 
-/// The thread; ended without waiting for it, because whoever drops the store may be running futures.
+/// What serves a socket while somebody waits; ended without waiting for it, because whoever drops the store may be running
+/// futures.
 struct Io(Option<Runtime>);
+
+impl Io {
+    fn runtime(&self) -> Result<&Runtime, StoreError> {
+        let stopped = || StoreError::Unavailable("the store is shutting down".into());
+        self.0.as_ref().ok_or_else(stopped)
+    }
+
+    /// Waits for something on this thread, which must not be one that runs futures; none when the deadline passed.
+    fn within<T>(&self, deadline: Duration, work: impl Future<Output = T>) -> Result<Option<T>, StoreError> {
+        Ok(self.runtime()?.block_on(async { tokio::time::timeout(deadline, work).await.ok() }))
+    }
+
+    /// The same, with the deadline among the errors.
+    fn block<T>(&self, deadline: Duration, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+        self.within(deadline, work)?
+            .unwrap_or_else(|| Err(StoreError::Unavailable(format!("it did not answer within {deadline:?}"))))
+    }
+}
 
 impl Drop for Io {
     fn drop(&mut self) {
@@ -69,13 +89,7 @@ impl Server {
         if config.get_application_name().is_none() {
             config.application_name("mandate");
         }
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(1)
-            .thread_name("store-postgres")
-            .enable_all()
-            .build()
-            .map_err(|error| StoreError::Unavailable(format!("the database's thread did not start: {error}")))?;
-        Ok(Self { name: name_of(&config), tls: tls(&config), config, io: Io(Some(runtime)) })
+        Ok(Self { name: name_of(&config), tls: tls(&config), config })
     }
 
     /// The error with the server's name, for whoever has just chosen it.
@@ -88,40 +102,28 @@ impl Server {
         }
     }
 
-    fn handle(&self) -> Result<&Handle, StoreError> {
-        let stopped = || StoreError::Unavailable("the store is shutting down".into());
-        self.io.0.as_ref().map(Runtime::handle).ok_or_else(stopped)
-    }
-
-    /// Waits for something on this thread, which must not be one that runs futures.
-    pub fn block<T>(
-        &self,
-        deadline: Duration,
-        work: impl Future<Output = Result<T, StoreError>>,
-    ) -> Result<T, StoreError> {
-        self.within(deadline, work)?
-            .unwrap_or_else(|| Err(StoreError::Unavailable(format!("it did not answer within {deadline:?}"))))
-    }
-
-    /// The same; none when the deadline passed.
-    pub fn within<T>(&self, deadline: Duration, work: impl Future<Output = T>) -> Result<Option<T>, StoreError> {
-        Ok(self.handle()?.block_on(async { tokio::time::timeout(deadline, work).await.ok() }))
-    }
-
     /// A new connection, set up.
     pub fn connect(&self) -> Result<Session, StoreError> {
-        self.block(CONNECT * 2, self.connecting(None))
+        self.connect_with(None)
     }
 
-    /// The same; `hint` is woken by each notification that the connection gets.
+    /// The same; `hint` is woken by each notification that the connection gets while somebody waits on it.
     pub fn connect_hinted(&self, hint: &Arc<Notify>) -> Result<Session, StoreError> {
-        self.block(CONNECT * 2, self.connecting(Some(Arc::clone(hint))))
+        self.connect_with(Some(Arc::clone(hint)))
     }
 
-    async fn connecting(&self, hint: Option<Arc<Notify>>) -> Result<Session, StoreError> {
+    fn connect_with(&self, hint: Option<Arc<Notify>>) -> Result<Session, StoreError> {
+        let runtime = Builder::new_current_thread().enable_all().build();
+        let io =
+            Io(Some(runtime.map_err(|error| StoreError::Unavailable(format!("no connection can be made: {error}")))?));
+        let (client, warnings, served) = io.block(CONNECT * 2, self.connecting(hint))?;
+        Ok(Session { client, warnings, served, io })
+    }
+
+    async fn connecting(&self, hint: Option<Arc<Notify>>) -> Result<(Client, Warnings, AbortHandle), StoreError> {
         let (client, mut connection) =
             self.config.connect(self.tls.clone()).await.map_err(|error| unreachable_server(&error))?;
-        let warnings: Arc<Mutex<Vec<String>>> = Arc::default();
+        let warnings = Warnings::default();
         let heard = Arc::clone(&warnings);
         let served = tokio::spawn(async move {
             // Each message is handed over before the answer that follows it is.
@@ -139,19 +141,24 @@ impl Server {
                 }
             }
         });
-        let session = Session { client, warnings, served: served.abort_handle() };
-        session.client.batch_execute(SESSION).await.map_err(|error| unreachable_server(&error))?;
-        session.warnings.lock().clear();
-        Ok(session)
+        let served = served.abort_handle();
+        let set_up = client.batch_execute(SESSION).await;
+        set_up.inspect_err(|_| served.abort()).map_err(|error| unreachable_server(&error))?;
+        warnings.lock().clear();
+        Ok((client, warnings, served))
     }
 }
+
+/// What a server warns of, in order.
+type Warnings = Arc<Mutex<Vec<String>>>;
 
 /// A connection to the server; closed when dropped, in the middle of a statement if need be.
 pub(super) struct Session {
     client: Client,
     /// What the server warned of since this was last looked at.
-    warnings: Arc<Mutex<Vec<String>>>,
+    warnings: Warnings,
     served: AbortHandle,
+    io: Io,
 }
 
 impl Session {
@@ -159,9 +166,25 @@ impl Session {
     pub const fn client(&self) -> &Client {
         &self.client
     }
+    /// Waits for what is asked on this connection, on this thread, which must not be one that runs futures.
+    pub fn block<T>(
+        &self,
+        deadline: Duration,
+        work: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        self.io.block(deadline, work)
+    }
     /// The same, for transactions.
-    pub const fn client_mut(&mut self) -> &mut Client {
-        &mut self.client
+    pub fn block_mut<T>(
+        &mut self,
+        deadline: Duration,
+        work: impl AsyncFnOnce(&mut Client) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.io.block(deadline, work(&mut self.client))
+    }
+    /// Waits in the same way; none when the deadline passed.
+    pub fn within<T>(&self, deadline: Duration, work: impl Future<Output = T>) -> Result<Option<T>, StoreError> {
+        self.io.within(deadline, work)
     }
     /// What the server has warned of, and forgets it.
     pub fn warnings(&self) -> Vec<String> {

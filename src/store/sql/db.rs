@@ -8,6 +8,7 @@
 
 use std::{borrow::Cow, sync::Arc};
 
+use super::fields::contradiction;
 use crate::{revision::Revision, store::StoreError, time::Timestamp};
 
 /// A statement's parameter.
@@ -73,6 +74,13 @@ impl From<Fault> for StoreError {
 }
 
 impl Fault {
+    /// The fault, with what it means that the tables refused the row, where there is something to say.
+    pub fn because(self, refused: &str) -> Self {
+        match self {
+            Self::Refused(why) if !refused.is_empty() => Self::Store(contradiction(format_args!("{refused}: {why}"))),
+            fault => fault,
+        }
+    }
     /// The error, with a sentence about the row where the tables refused it.
     pub fn or_refused(self, what: impl FnOnce(&str) -> StoreError) -> StoreError {
         match self {
@@ -88,6 +96,23 @@ pub trait Db {
     fn query(&self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, Fault>;
     /// Runs a statement that answers nothing; how many rows it wrote.
     fn execute(&self, sql: &str, params: &[Param<'_>]) -> Result<u64, Fault>;
+    /// What several statements with the same parameters answer, each in its order. Where the first one finds nothing, nobody
+    /// is asked the others, or what they answer is dropped. A database that is far away is asked all of them at once.
+    fn query_all(&self, statements: &[&str], params: &[Param<'_>]) -> Result<Vec<Vec<Row>>, Fault> {
+        let mut answers: Vec<Vec<Row>> = Vec::with_capacity(statements.len());
+        for sql in statements {
+            answers.push(self.query(sql, params)?);
+            if answers.first().is_some_and(Vec::is_empty) {
+                break;
+            }
+        }
+        Ok(answers)
+    }
+    /// Runs a statement that answers nothing, now or before the next one that does, or at the end of the transaction. Where it
+    /// fails all else fails, and nothing is committed; `refused` says what it means that the tables refuse it.
+    fn later(&self, sql: &str, params: &[Param<'_>], refused: &str) -> Result<(), Fault> {
+        self.execute(sql, params).map(drop).map_err(|fault| fault.because(refused))
+    }
     /// The column by which a table without a key of its own has its rows in the order in which they were added.
     fn insertion_order(&self) -> &'static str;
     /// The server's timeline, which changes when a standby is promoted; a file has none.
@@ -130,6 +155,17 @@ impl dyn Db + '_ {
         }
         self.execute(&sql, &params)
     }
+    /// The same, with no hurry ([`Db::later`]).
+    pub fn put_later(
+        &self,
+        table: &str,
+        key: &[&str],
+        row: Vec<(&str, Param<'_>)>,
+        refused: &str,
+    ) -> Result<(), Fault> {
+        let (columns, params): (Vec<&str>, Vec<Param<'_>>) = row.into_iter().unzip();
+        self.later(&upsert(table, key, &columns), &params, refused)
+    }
     /// The one integer that a statement answers; none where it is NULL or there is no row.
     pub fn integer(&self, sql: &str, params: &[Param<'_>]) -> Result<Option<i64>, StoreError> {
         match self.query(sql, params)?.first().and_then(Row::first) {
@@ -155,6 +191,10 @@ pub enum Ending {
 pub trait Connection: Send {
     /// Runs `work` once, in one snapshot that it cannot change.
     fn read(&mut self, work: &mut dyn FnMut(&dyn Db) -> Result<(), StoreError>) -> Result<(), StoreError>;
+    /// Runs `work`, which asks one statement: that sees one snapshot by itself.
+    fn glance(&mut self, work: &mut dyn FnMut(&dyn Db) -> Result<(), StoreError>) -> Result<(), StoreError> {
+        self.read(work)
+    }
     /// Runs `work` once, in one transaction that holds off every other change from its first statement on, and ends it
     /// as `work` says; an error or a panic of `work` rolls it back.
     fn write(&mut self, work: &mut dyn FnMut(&dyn Db) -> Result<Ending, StoreError>) -> Result<(), StoreError>;
@@ -167,6 +207,17 @@ pub trait Connection: Send {
 pub trait Place: Send + Sync + 'static {
     /// Opens one more.
     fn reader(&self) -> Result<Box<dyn Connection>, StoreError>;
+}
+
+impl Param<'_> {
+    /// The same, for whoever keeps it.
+    pub fn into_owned(self) -> Param<'static> {
+        match self {
+            Self::Null => Param::Null,
+            Self::Int(value) => Param::Int(value),
+            Self::Text(text) => Param::Text(text.into_owned().into()),
+        }
+    }
 }
 
 impl From<i64> for Param<'_> {

@@ -11,7 +11,10 @@ use crate::{
     time::Timestamp,
 };
 
-fn handover_of(row: &Row) -> Result<Handover, StoreError> {
+/// The open offer on a site, of which there is one at most.
+pub(super) const LIVE: &str = "SELECT * FROM handover WHERE site = ?1 AND status IN ('requested', 'open')";
+
+pub(super) fn handover_of(row: &Row) -> Result<Handover, StoreError> {
     let f = Fields::keyed("handover", "id", row);
     Ok(Handover {
         id: f.parse("id")?,
@@ -41,8 +44,7 @@ pub(super) fn load(db: &dyn Db, id: &HandoverId) -> Result<Option<Handover>, Sto
 
 /// The open offer on a site.
 pub(super) fn live_of(db: &dyn Db, site: &SiteId) -> Result<Option<Handover>, StoreError> {
-    let sql = "SELECT * FROM handover WHERE site = ?1 AND status IN ('requested', 'open')";
-    db.one(sql, params![site.as_str()], handover_of)
+    db.one(LIVE, params![site.as_str()], handover_of)
 }
 
 /// The sites with an open offer that this agency made or was made, in order.

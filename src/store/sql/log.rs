@@ -96,7 +96,7 @@ pub(super) fn append(
             &event.hash,
             evidence.as_ref(),
         ];
-        db.execute(insert, row)?;
+        db.later(insert, row, "")?;
         head.chain = event.hash;
         placed.push((key, seq));
     }
@@ -128,13 +128,13 @@ pub(super) fn publish(
     let mut n = 0_i64;
     for (key, seq) in placed {
         if let Some(key) = key {
-            db.execute(insert, params![revision, n, &key, head.at, int(seq)?])?;
+            db.later(insert, params![revision, n, &key, head.at, int(seq)?], "")?;
             told.insert(key);
             n += 1;
         }
     }
     for key in touched.difference(&told) {
-        db.execute(insert, params![revision, n, key, head.at, None::<i64>])?;
+        db.later(insert, params![revision, n, key, head.at, None::<i64>], "")?;
         n += 1;
     }
     Ok(())

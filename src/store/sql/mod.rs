@@ -88,7 +88,7 @@ impl SqlStore {
     /// # Errors
     /// As every read of the store, and where the database has no registry, because one process alone uses it.
     pub async fn registry(&self, revision: Revision) -> Result<At<Registry>, StoreError> {
-        self.readers.read(move |db| replicas::read(db, revision)).await
+        self.readers.glance(move |db| replicas::read(db, revision)).await
     }
 
     /// Every registered replica, for people to look at.

@@ -42,11 +42,7 @@ impl Readers {
         &self,
         read: impl FnOnce(&dyn Db) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let stopped = |_| StoreError::Unavailable("the store is shutting down".into());
-        let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(stopped)?;
-        let (idle, place) = (Arc::clone(&self.idle), Arc::clone(&self.place));
-        let task = tokio::task::spawn_blocking(move || {
-            let _permit = permit;
+        self.run(move |idle, place| {
             let kept = idle.lock().pop();
             let mut connection = match kept {
                 Some(connection) => connection,
@@ -60,6 +56,46 @@ impl Readers {
             })?;
             idle.lock().push(connection);
             found.ok_or_else(|| StoreError::Unavailable("the read was not run".into()))
+        })
+        .await
+    }
+
+    /// Runs a read of one statement, which takes no transaction: for what is asked again and again.
+    pub async fn glance<T: Send + 'static>(
+        &self,
+        read: impl Fn(&dyn Db) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.run(move |idle, place| {
+            let glance = |mut connection: Box<dyn Connection>| {
+                let mut found = None;
+                connection.glance(&mut |db| {
+                    found = Some(read(db)?);
+                    Ok(())
+                })?;
+                idle.lock().push(connection);
+                found.ok_or_else(|| StoreError::Unavailable("the read was not run".into()))
+            };
+            // One that was lost since it was used last is found out now.
+            let kept = idle.lock().pop();
+            match kept.map(glance) {
+                Some(Ok(found)) => Ok(found),
+                Some(Err(_)) | None => glance(place.reader()?),
+            }
+        })
+        .await
+    }
+
+    /// Runs something with connections on a thread that may block, when there is room for it.
+    async fn run<T: Send + 'static>(
+        &self,
+        run: impl FnOnce(&Mutex<Vec<Box<dyn Connection>>>, &dyn Place) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let stopped = |_| StoreError::Unavailable("the store is shutting down".into());
+        let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(stopped)?;
+        let (idle, place) = (Arc::clone(&self.idle), Arc::clone(&self.place));
+        let task = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            run(&idle, &*place)
         });
         task.await.map_err(|error| StoreError::Unavailable(format!("a read did not finish: {error}")))?
     }

@@ -16,7 +16,7 @@ use crate::{
 /// Everything in one statement: a writer reads this again and again while callers wait. The limits tell the planner that
 /// there is one row each; it expects thousands of a table that was never analysed.
 const READ: &str = "
-    SELECT head.epoch AS history, head.revision, (SELECT ttl_max_ms FROM lease) AS ttl_max_ms,
+    SELECT substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) AS now_on, head.epoch AS history, head.revision, (SELECT ttl_max_ms FROM lease) AS ttl_max_ms,
         coalesce((SELECT hash FROM audit WHERE revision <= ?1 ORDER BY revision DESC, seq DESC LIMIT 1), ?2) AS chain,
         CASE WHEN current_setting('synchronous_standby_names') <> ''
             AND current_setting('synchronous_commit') IN ('on', 'remote_apply')
@@ -48,7 +48,7 @@ pub(super) fn read(db: &dyn Db, revision: Revision) -> Result<At<Registry>, Stor
     let ttl_max = f.maybe_count("ttl_max_ms")?.map(Duration::from_millis).unwrap_or_default();
     Ok(At {
         revision: f.revision("revision")?,
-        epoch: Epoch { id: f.text("history")?.into(), timeline: db.timeline()?.into() },
+        epoch: Epoch { id: f.text("history")?.into(), timeline: f.text("now_on")?.into() },
         value: Registry {
             rows,
             ttl_max,

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{
     db::{Db, params},
-    fields::{Fields, contradiction, int, json},
+    fields::{Fields, int, json},
 };
 use crate::{
     revision::Revision,
@@ -44,9 +44,7 @@ pub(super) fn keep(
     let sql = "INSERT INTO transition (caller, path, key, fingerprint, revision, body, at)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
     let row = params![&key.caller, &key.path, &key.key, fingerprint, int(revision.0)?, json(body)?, at];
-    db.execute(sql, row)
-        .map_err(|fault| fault.or_refused(|_| contradiction("the idempotency key already has a reply")))?;
-    Ok(())
+    Ok(db.later(sql, row, "the idempotency key already has a reply")?)
 }
 
 /// Removes some replies that are older than they need to be.

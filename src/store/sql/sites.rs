@@ -14,7 +14,7 @@ use smol_str::SmolStr;
 
 use super::{
     db::{Db, Param, Row, params},
-    fields::{Fields, contradiction, int, json, wire},
+    fields::{Fields, int, json, wire},
     handovers,
 };
 use crate::{
@@ -27,12 +27,24 @@ use crate::{
     store::StoreError,
 };
 
+/// A site, its open handover, and everybody and everything on it.
+const WHOLE: [&str; 7] = [
+    "SELECT * FROM site WHERE id = ?1",
+    handovers::LIVE,
+    "SELECT * FROM contributor WHERE site = ?1",
+    "SELECT * FROM agency_grant WHERE site = ?1",
+    "SELECT * FROM blocked WHERE site = ?1",
+    "SELECT * FROM confirmation WHERE site = ?1 ORDER BY n",
+    "SELECT * FROM support_session WHERE site = ?1 ORDER BY n",
+];
+
 /// The stored site with everything on it.
 pub(super) fn load(db: &dyn Db, id: &SiteId) -> Result<Option<Site>, StoreError> {
-    let site = db.one("SELECT * FROM site WHERE id = ?1", params![id.as_str()], |row| site_of(id, row))?;
-    let Some(mut site) = site else { return Ok(None) };
-    site.open_handover = handovers::live_of(db, id)?;
-    each(db, "contributor", "SELECT * FROM contributor WHERE site = ?1", id, |f| {
+    let mut answers = db.query_all(&WHOLE, params![id.as_str()])?.into_iter();
+    let mut next = || answers.next().unwrap_or_default();
+    let Some(mut site) = next().first().map(|row| site_of(id, row)).transpose()? else { return Ok(None) };
+    site.open_handover = next().first().map(handovers::handover_of).transpose()?;
+    each("contributor", &next(), id, |f| {
         let contributor = Contributor {
             role: f.text("role")?.into(),
             grantor: f.parse("grantor")?,
@@ -42,16 +54,16 @@ pub(super) fn load(db: &dyn Db, id: &SiteId) -> Result<Option<Site>, StoreError>
         site.contributors.insert(f.parse("user")?, contributor);
         Ok(())
     })?;
-    each(db, "agency_grant", "SELECT * FROM agency_grant WHERE site = ?1", id, |f| {
+    each("agency_grant", &next(), id, |f| {
         let grant = AgencyGrant { template: f.name("template")?, expires_at: f.maybe_time("expires_at")? };
         site.grants.insert(f.parse("user")?, grant);
         Ok(())
     })?;
-    each(db, "blocked", "SELECT * FROM blocked WHERE site = ?1", id, |f| {
+    each("blocked", &next(), id, |f| {
         site.blocked.insert(f.parse("user")?);
         Ok(())
     })?;
-    each(db, "confirmation", "SELECT * FROM confirmation WHERE site = ?1 ORDER BY n", id, |f| {
+    each("confirmation", &next(), id, |f| {
         site.confirmations.push(Confirmation {
             action: f.text("action")?.into(),
             operation: f.text("operation")?.into(),
@@ -59,7 +71,7 @@ pub(super) fn load(db: &dyn Db, id: &SiteId) -> Result<Option<Site>, StoreError>
         });
         Ok(())
     })?;
-    each(db, "support_session", "SELECT * FROM support_session WHERE site = ?1 ORDER BY n", id, |f| {
+    each("support_session", &next(), id, |f| {
         site.sessions.push(SupportSession {
             agent: f.parse("agent")?,
             granted_by: f.parse("granted_by")?,
@@ -85,13 +97,12 @@ pub(super) fn runs_some(db: &dyn Db, agency: &AgencyId) -> Result<bool, StoreErr
 }
 
 fn each(
-    db: &dyn Db,
     table: &'static str,
-    sql: &str,
+    rows: &[Row],
     id: &SiteId,
     mut take: impl FnMut(&Fields<'_>) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
-    db.query(sql, params![id.as_str()])?.iter().try_for_each(|row| take(&Fields { table, key: id.as_str(), row }))
+    rows.iter().try_for_each(|row| take(&Fields { table, key: id.as_str(), row }))
 }
 
 fn site_of(id: &SiteId, row: &Row) -> Result<Site, StoreError> {
@@ -258,11 +269,8 @@ pub(super) fn save_row(db: &dyn Db, site: &Site) -> Result<(), StoreError> {
         ("reported", json(&site.reported)?.into()),
         ("next_deadline", next_deadline(site).into()),
     ];
-    db.put("site", &["id"], row, None).map_err(|fault| {
-        fault.or_refused(|why| {
-            contradiction(format_args!("site `{}` (an agency it seats must be registered): {why}", site.id))
-        })
-    })?;
+    let refused = format!("site `{}` (an agency it seats must be registered)", site.id);
+    db.put_later("site", &["id"], row, &refused)?;
     Ok(())
 }
 
@@ -283,13 +291,13 @@ fn save_contributors(db: &dyn Db, old: Option<&Site>, new: &mut Site, revision: 
                     ("side", wire(contributor.side)?.into()),
                     ("revision", int(revision.0)?.into()),
                 ];
-                db.put("contributor", &["site", "user"], row, None)?;
+                db.put_later("contributor", &["site", "user"], row, "")?;
             }
         }
     }
     let remove = r#"DELETE FROM contributor WHERE site = ?1 AND "user" = ?2"#;
     for user in stored.keys().filter(|user| !new.contributors.contains_key(*user)) {
-        db.execute(remove, params![site, user.as_str()])?;
+        db.later(remove, params![site, user.as_str()], "")?;
     }
     Ok(())
 }

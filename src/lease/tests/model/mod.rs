@@ -8,7 +8,7 @@
 //! clock of its own, and with drift it may lose a second. Shared memory is an adversary: it answers with anything that
 //! was ever written to it, or with nothing. From a replica's own, a step drops the keys that have changed.
 //!
-//! The steps (`steps`) call the functions that the service calls: [`advance`](crate::lease::advance),
+//! The steps (`steps`) call the functions that the service calls: [`advance`](crate::lease::advance), [`learn`](crate::lease::learn),
 //! `View::usable`, `View::holds`, [`Pinned`](crate::lease::Pinned) and [`Ack::judge`](crate::lease::Ack::judge). Two
 //! properties are looked at: **G1**, a check received after the acknowledgement of revision n is answered from n or later,
 //! or refused; **G2**, both values of a check are those of the revision it was pinned at.
@@ -47,6 +47,8 @@ enum Mistake {
     LaggingStandby,
     /// Telling the registry of a revision when it is received, before it is applied.
     AckOnReceipt,
+    /// Telling the registry of what a look has found when it is received, before it is applied.
+    TellOnReceipt,
     /// Polling before the registration has returned.
     PollBeforeRegistration,
 }
@@ -86,6 +88,8 @@ struct Scope {
     horizon: u8,
     /// Whether replicas register, and the last of them only later.
     registry: Option<Joining>,
+    /// Whether replicas look between two polls, and tell the registry what they have applied.
+    looks: bool,
     order: Order,
     memory: Memory,
     mistake: Option<Mistake>,

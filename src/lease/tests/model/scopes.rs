@@ -17,6 +17,7 @@ const COMMIT_WAIT: Scope = Scope {
     revisions: 1,
     horizon: 7,
     registry: None,
+    looks: false,
     order: Order::LeaseFirst,
     memory: Memory::Anything,
     mistake: None,
@@ -34,6 +35,13 @@ const REGISTRY: Scope = Scope { name: "registry", registry: Some(Joining::Nobody
 const REGISTRY_VALUES_FIRST: Scope =
     Scope { name: "registry, values before lease", order: Order::ValuesFirst, ..REGISTRY };
 const REGISTRY_TWO: Scope = Scope { name: "registry, two replicas", replicas: 2, ttl: 2, horizon: 3, ..REGISTRY };
+const LOOKING: Scope = Scope { name: "registry, looks", looks: true, ..REGISTRY };
+const LOOKING_DRIFT: Scope = Scope { name: "registry, looks, drift", drift: 1, ttl: 2, horizon: 5, ..LOOKING };
+const LOOKING_TWICE: Scope =
+    Scope { name: "registry, looks, two changes", revisions: 2, ttl: 2, horizon: 5, ..LOOKING };
+const LOOKING_OWN: Scope =
+    Scope { name: "registry, looks, own memory", memory: Memory::Own, ttl: 2, horizon: 4, ..LOOKING };
+const LOOKING_TWO: Scope = Scope { name: "registry, looks, two replicas", looks: true, ..REGISTRY_TWO };
 const JOINING: Scope = Scope { name: "registry, one joins", registry: Some(Joining::One), ..REGISTRY_TWO };
 
 /// Searches all of a world without mistakes: the promise holds, and everything that should be possible is.
@@ -75,6 +83,11 @@ searches! {
     safe_registry_values_before_lease: safe(REGISTRY_VALUES_FIRST);
     safe_registry_two_replicas: safe(REGISTRY_TWO);
     safe_registry_one_joins: safe(JOINING);
+    safe_looks: safe(LOOKING);
+    safe_looks_drift: safe(LOOKING_DRIFT);
+    safe_looks_two_changes: safe(LOOKING_TWICE);
+    safe_looks_own_memory: safe(LOOKING_OWN);
+    safe_looks_two_replicas: safe(LOOKING_TWO);
 
     #[ignore = "minutes without optimisation"]
     large_two_replicas: safe(Scope { ttl: 3, horizon: 6, ..TWO });
@@ -99,5 +112,6 @@ searches! {
     mistake_separate_loads: broken(Mistake::SeparateLoads, VALUES_FIRST);
     mistake_lagging_standby: broken(Mistake::LaggingStandby, COMMIT_WAIT);
     mistake_ack_on_receipt: broken(Mistake::AckOnReceipt, REGISTRY);
+    mistake_tell_on_receipt: broken(Mistake::TellOnReceipt, LOOKING);
     mistake_poll_before_registration: broken(Mistake::PollBeforeRegistration, JOINING);
 }

@@ -9,7 +9,7 @@ use super::{
     world::{Check, Entry, KEYS, Poll, Replica, Seen, Waiting, World, content, contents, seconds, told},
 };
 use crate::{
-    lease::{Ack, Acks, Margin, Pinned, Registry, ReplicaId, Row, Step, Verdict, advance},
+    lease::{Ack, Acks, Margin, Pinned, Registry, ReplicaId, Row, Step, Verdict, advance, learn},
     revision::Revision,
     time::Timestamp,
 };
@@ -25,6 +25,9 @@ pub(super) enum Action {
     Acknowledge,
     Register(usize),
     SendPoll(usize),
+    SendLook(usize),
+    /// What is published is told to the registry, without a poll.
+    Tell(usize),
     /// The system of record, or what is taken for it, answers at this revision.
     Answer(usize, u8),
     /// The answer arrives, the keys are dropped, the view is published.
@@ -80,9 +83,11 @@ impl Model for Scope {
             Action::Commit => self.commit(&mut next),
             Action::Acknowledge => self.acknowledge(&mut next),
             Action::Register(index) => next.replicas[index].row = Some(0),
-            Action::SendPoll(index) => {
-                let applied = next.replicas[index].view.as_ref().map_or(0, Seen::w);
-                next.replicas[index].poll = Some(Poll { sent: next.clock(index), applied, answered: None });
+            Action::SendPoll(index) => next.send(index, true),
+            Action::SendLook(index) => next.send(index, false),
+            Action::Tell(index) => {
+                let replica = &mut next.replicas[index];
+                replica.row = replica.row.max(replica.view.as_ref().map(Seen::w));
             }
             Action::Answer(index, revision) => self.answer(&mut next, index, revision),
             Action::Receive(index) => self.receive(&mut next, index),
@@ -133,6 +138,9 @@ impl Scope {
                 if news && (!unregistered || self.has(Mistake::PollBeforeRegistration)) {
                     actions.push(Action::SendPoll(index));
                 }
+                if self.looks {
+                    self.looking(world, index, actions);
+                }
             }
             Some(poll) if poll.answered.is_none() => {
                 let first = if self.has(Mistake::LaggingStandby) { poll.applied } else { world.head };
@@ -145,6 +153,17 @@ impl Scope {
         let over = replica.view.as_ref().is_some_and(|view| !view.view.holds(seconds(world.clock(index))));
         if self.has(Mistake::LeaseAsFlag) && over && replica.leased {
             actions.push(Action::Timer(index));
+        }
+    }
+
+    fn looking(&self, world: &World, index: usize, actions: &mut Vec<Action>) {
+        let replica = &world.replicas[index];
+        let (Some(view), Some(row)) = (&replica.view, replica.row) else { return };
+        if view.view.holds(seconds(world.clock(index))) {
+            actions.push(Action::SendLook(index));
+        }
+        if row < view.w() {
+            actions.push(Action::Tell(index));
         }
     }
 
@@ -240,26 +259,33 @@ impl Scope {
         let replica = &mut next.replicas[index];
         let Some(poll) = &mut replica.poll else { return };
         poll.answered = Some(revision);
-        let told = if self.has(Mistake::AckOnReceipt) { revision } else { poll.applied };
-        replica.row = replica.row.map(|row| row.max(told));
+        let on_receipt = if poll.renews { Mistake::AckOnReceipt } else { Mistake::TellOnReceipt };
+        let told = if self.has(on_receipt) { revision } else { poll.applied };
+        if poll.renews || self.has(on_receipt) {
+            replica.row = replica.row.map(|row| row.max(told));
+        }
     }
 
     fn receive(&self, next: &mut World, index: usize) {
         let clock = next.clock(index);
         let replica = &mut next.replicas[index];
-        let Some(Poll { sent, applied, answered: Some(revision) }) = replica.poll.take() else { return };
+        let Some(Poll { sent, applied, answered: Some(revision), renews }) = replica.poll.take() else { return };
         let sent = if self.has(Mistake::LeaseFromResponse) { clock } else { sent };
         let view = replica.view.as_ref().map(|seen| &*seen.view);
-        let step = advance(view, seconds(sent), told(self, applied, revision));
+        let (sent, answer) = (seconds(sent), told(self, applied, revision));
+        let step = match view {
+            Some(view) if !renews => learn(view, sent, answer),
+            view => advance(view, sent, answer).ok(),
+        };
         let dropped: Vec<usize> = match step.as_ref() {
-            Ok(Step::Advance { drop, .. }) => (0..2).filter(|key| drop.contains(&KEYS[*key])).collect(),
-            Ok(Step::Resync { .. }) => vec![0, 1],
-            Ok(Step::Ignored) | Err(_) => Vec::new(),
+            Some(Step::Advance { drop, .. }) => (0..2).filter(|key| drop.contains(&KEYS[*key])).collect(),
+            Some(Step::Resync { .. }) => vec![0, 1],
+            Some(Step::Ignored) | None => Vec::new(),
         };
         for key in dropped {
             replica.own[key] = None;
         }
-        if let Ok(step) = step
+        if let Some(step) = step
             && let Some(view) = step.view()
         {
             replica.view = Some(Seen::of(view));
@@ -343,6 +369,13 @@ impl Scope {
             }),
             Property::sometimes("leases run out", |_, world: &World| world.acks == Some(Acks::LeaseExpiry)),
         ];
+        if self.looks {
+            found.push(Property::sometimes("a view is newer than its lease", |_, world: &World| {
+                let Some(waiting) = &world.waiting else { return false };
+                let newer = |seen: &Seen| seen.w() >= waiting.revision && seen.view.t0() < seconds(waiting.committed);
+                world.replicas.iter().filter_map(|replica| replica.view.as_ref()).any(newer)
+            }));
+        }
         if self.registry.is_some() {
             found.push(Property::sometimes("all have applied it", |_, world: &World| world.acks == Some(Acks::All)));
         }

@@ -120,6 +120,8 @@ pub(super) struct Poll {
     pub(super) sent: u8,
     pub(super) applied: u8,
     pub(super) answered: Option<u8>,
+    /// It is a poll, and no look.
+    pub(super) renews: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -197,6 +199,11 @@ impl World {
             g1_broken: false,
             g2_broken: false,
         }
+    }
+    /// Sends a replica's poll or look.
+    pub(super) fn send(&mut self, index: usize, renews: bool) {
+        let applied = self.replicas[index].view.as_ref().map_or(0, Seen::w);
+        self.replicas[index].poll = Some(Poll { sent: self.clock(index), applied, answered: None, renews });
     }
     /// What a replica's clock shows.
     pub(super) fn clock(&self, replica: usize) -> u8 {
