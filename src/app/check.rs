@@ -8,11 +8,12 @@ use smol_str::SmolStr;
 
 use super::{
     App, Failure, Kind,
+    found::{Founds, Seen, Stand, found},
     meter::{Source, Stopwatch},
 };
 use crate::{
     assignment::{Asked, Moment, Outcome, SitePolicies, SiteRow, Standing},
-    cache::{Fill, Sights},
+    cache::Fill,
     clock::{BootClock as _, SystemBootClock},
     fault::{self, Mutant, Point},
     ids::{Principal, SiteId},
@@ -71,32 +72,6 @@ enum Look<T> {
     NoLease,
 }
 
-/// Where the view stood while sites were looked up.
-struct Stand {
-    revision: Revision,
-    token: SmolStr,
-    policies: Arc<SitePolicies>,
-    lease: Option<Arc<lease::View>>,
-}
-
-/// What one question is answered from: the site's row and the principal's moment on it, where there are both.
-type Found = Option<(Arc<SiteRow>, Option<Moment>)>;
-
-/// What was found at one revision so far. Where memory has room for few sites, filling one may cost another its place
-/// before all are looked at together.
-#[derive(Default)]
-struct Seen {
-    at: (Revision, SmolStr),
-    places: SmallVec<[Place; 1]>,
-}
-
-/// What was found in one place.
-enum Place {
-    Unread,
-    Nothing,
-    Site(Arc<SiteRow>),
-}
-
 /// When an answer ends a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Until {
@@ -148,7 +123,8 @@ impl App {
             return answer;
         }
         let mut watch = Stopwatch::start(Source::Memory);
-        let answers = self.answers(std::slice::from_ref(question), Until::End, &mut watch).await;
+        let questions = std::slice::from_ref(question);
+        let answers = self.answers(questions, &mut watch, self.each_by_itself(questions, Until::End)).await;
         let answer = answers.and_then(|answers| answers.into_iter().next().ok_or_else(overloaded));
         self.meter.checked(&watch, &answer);
         answer
@@ -160,7 +136,28 @@ impl App {
     /// `503` when one of them has no answer: then none has.
     pub async fn check_each(&self, questions: &[Question<'_>], until: Until) -> Result<Vec<Checked>, Failure> {
         let mut watch = Stopwatch::start(Source::Memory);
-        let answers = self.answers(questions, until, &mut watch).await.map(SmallVec::into_vec);
+        let answers = self.answers(questions, &mut watch, self.each_by_itself(questions, until)).await;
+        let answers = answers.map(SmallVec::into_vec);
+        self.meter.checked_each(&watch, &answers);
+        answers
+    }
+
+    /// Answers about every action of the catalogue, in its order and at one revision, as a check of each would: allow or
+    /// deny and no more, and the facts that all of them share looked up once.
+    ///
+    /// # Errors
+    /// `503` when one of them has no answer: then none has.
+    pub async fn check_all(
+        &self,
+        principal: Option<&Principal>,
+        site: Option<&SiteId>,
+        asked: &Asked,
+    ) -> Result<Vec<Checked>, Failure> {
+        let (principal, site, asked) = (principal.cloned(), site.cloned(), asked.clone());
+        let question = [Question { principal, action: "", site, asked, detail: Detail::Bare }];
+        let mut watch = Stopwatch::start(Source::Memory);
+        let answers = self.answers(&question, &mut watch, |found, stand| self.decide_all(&question, found, &stand));
+        let answers = answers.await.map(SmallVec::into_vec);
         self.meter.checked_each(&watch, &answers);
         answers
     }
@@ -168,14 +165,14 @@ impl App {
     async fn answers(
         &self,
         questions: &[Question<'_>],
-        until: Until,
         watch: &mut Stopwatch,
+        decide: impl Fn(Founds, Stand) -> Result<Answers, Failure>,
     ) -> Result<Answers, Failure> {
         self.verified().await?;
         let (mut asked_for_lease, mut seen) = (false, Seen::default());
         for _ in 0..FILL_TRIES {
             let now = self.cluster.as_ref().map_or(Boot::default(), |_| SystemBootClock.boottime());
-            match self.look(questions, until, &mut seen)? {
+            match self.look(questions, &mut seen, &decide)? {
                 Look::Answered(answers) => return Ok(answers),
                 Look::Unknown(sites) => {
                     watch.missed(&self.meter);
@@ -235,19 +232,18 @@ impl App {
     }
 
     /// Answers when all the sites are in the view, under the lease that belongs to what was looked up.
-    fn look(&self, questions: &[Question<'_>], until: Until, seen: &mut Seen) -> Result<Look<Answers>, Failure> {
+    fn look(
+        &self,
+        questions: &[Question<'_>],
+        seen: &mut Seen,
+        decide: impl Fn(Founds, Stand) -> Result<Answers, Failure>,
+    ) -> Result<Look<Answers>, Failure> {
         let wall = self.clock.now();
-        let (found, stand) = self.view.pin_each(|sights| {
-            let stand = Stand {
-                revision: sights.revision(),
-                token: sights.token().clone(),
-                policies: Arc::clone(sights.policies()),
-                lease: sights.lease().cloned(),
-            };
-            (found(questions, sights, wall, seen), stand)
-        });
+        let (found, stand, lease) = self
+            .view
+            .pin_each(|sights| (found(questions, sights, wall, seen), Stand::of(sights), sights.lease().cloned()));
         fault::point(Point::Pinned);
-        let lease = if fault::mutant(Mutant::TwoViews) { self.view.lease() } else { stand.lease.clone() };
+        let lease = if fault::mutant(Mutant::TwoViews) { self.view.lease() } else { lease };
         let pinned = match (&self.cluster, &lease) {
             (None, _) => None,
             // Read after the request was received: on this the promise rests (`lease`).
@@ -261,15 +257,7 @@ impl App {
             Ok(found) => found,
             Err(unknown) => return Ok(Look::Unknown(unknown)),
         };
-        let mut answers = Answers::new();
-        for (question, found) in questions.iter().zip(found) {
-            let checked = self.decide(question, found, &stand)?;
-            let last = until.ends(checked.outcome.allowed);
-            answers.push(checked);
-            if last {
-                break;
-            }
-        }
+        let answers = decide(found, stand)?;
         let (Some(pinned), Some(lease)) = (pinned, &lease) else { return Ok(Look::Answered(answers)) };
         // Again right before the reply: whoever was stopped in between asks anew.
         let look = pinned.reply(reading(lease), answers).map_or(Look::NoLease, |(answers, _)| Look::Answered(answers));
@@ -277,13 +265,44 @@ impl App {
         Ok(look)
     }
 
-    fn decide(&self, question: &Question<'_>, found: Found, stand: &Stand) -> Result<Checked, Failure> {
-        let Stand { revision, token, policies, .. } = stand;
-        let (outcome, until) = match found {
-            None => (Outcome::denied("unknown_site"), None),
-            Some((row, moment)) => self.decide_on(question, &row, moment, policies)?,
+    /// Decides question after question, up to the one whose answer is the last that is wanted.
+    fn each_by_itself(
+        &self,
+        questions: &[Question<'_>],
+        until: Until,
+    ) -> impl Fn(Founds, Stand) -> Result<Answers, Failure> {
+        move |found, stand| {
+            let mut answers = Answers::new();
+            let mut left = questions.iter().zip(found).peekable();
+            while let Some((question, found)) = left.next() {
+                let (outcome, over) = match found {
+                    None => (Outcome::denied("unknown_site"), None),
+                    Some((row, moment)) => self.decide_on(question, &row, moment, &stand.policies)?,
+                };
+                if until.ends(outcome.allowed) || left.peek().is_none() {
+                    answers.push(stand.says(outcome, over));
+                    break;
+                }
+                answers.push(stand.clone().says(outcome, over));
+            }
+            Ok(answers)
+        }
+    }
+
+    /// Decides about every action, of one question that names none.
+    fn decide_all(&self, question: &[Question<'_>; 1], found: Founds, stand: &Stand) -> Result<Answers, Failure> {
+        let ([question], policies) = (question, &stand.policies);
+        let all = |outcome: Outcome| vec![outcome; policies.bundle().actions().count()];
+        let outcomes = match (found.into_iter().next().flatten(), &question.principal) {
+            (None, _) => all(Outcome::denied("unknown_site")),
+            (Some((row, Some(moment))), Some(principal)) => {
+                let standing = Standing::at(policies, &row, principal, moment, &question.asked, self.step_up_s());
+                let allowed = standing.allowed()?.into_iter();
+                allowed.map(|allowed| Outcome { allowed, ..Outcome::default() }).collect()
+            }
+            (Some(_), _) => all(Outcome::denied("no_role")),
         };
-        Ok(Checked { outcome, revision: *revision, token: token.clone(), policies: Arc::clone(policies), until })
+        Ok(outcomes.into_iter().map(|outcome| stand.clone().says(outcome, None)).collect())
     }
 
     fn decide_on(
@@ -317,42 +336,6 @@ impl App {
             until: None,
         }
     }
-}
-
-/// What the questions are answered from, or the sites that have to be read first.
-fn found(
-    questions: &[Question<'_>],
-    sights: Sights<'_>,
-    wall: Timestamp,
-    seen: &mut Seen,
-) -> Result<SmallVec<[Found; 1]>, Vec<SiteId>> {
-    if seen.places.len() != questions.len() || seen.at.0 != sights.revision() || seen.at.1 != *sights.token() {
-        let at = (sights.revision(), sights.token().clone());
-        *seen = Seen { at, places: questions.iter().map(|_| Place::Unread).collect() };
-    }
-    let (mut found, mut unknown) = (SmallVec::new(), Vec::new());
-    for (question, place) in questions.iter().zip(&mut seen.places) {
-        let Some(site) = &question.site else {
-            found.push(None);
-            continue;
-        };
-        let sight = sights.of(site);
-        match (sight.row, sight.absent) {
-            (Some(row), _) => *place = Place::Site(Arc::clone(row)),
-            (None, true) => *place = Place::Nothing,
-            (None, false) => {}
-        }
-        match place {
-            Place::Site(row) => {
-                let moment = |principal| row.moment(principal, sight.policies, sight.directory, wall.max(sight.at));
-                found.push(Some((Arc::clone(row), question.principal.as_ref().map(moment))));
-            }
-            Place::Nothing => found.push(None),
-            Place::Unread if unknown.contains(site) => {}
-            Place::Unread => unknown.push(site.clone()),
-        }
-    }
-    if unknown.is_empty() { Ok(found) } else { Err(unknown) }
 }
 
 /// Changes come faster than they can be looked at.

@@ -13,6 +13,7 @@ mod diff;
 mod events;
 mod failure;
 mod feed;
+mod found;
 pub mod import;
 mod meter;
 pub mod policies;

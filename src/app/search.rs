@@ -1,7 +1,7 @@
 //! Searches: who may, what may somebody do, and where? Candidates from stored facts, each one asked about as a check is.
 //!
-//! Nothing is listed that a check would refuse: every result is an answer of [`App::check_each`], all of one page at one
-//! revision. Nothing is left out that a check would allow, as far as candidates reach: they are everybody and every site
+//! Nothing is listed that a check would refuse: every result is an answer of [`App::check_each`] or [`App::check_all`], all
+//! of one page at one revision. Nothing is left out that a check would allow, as far as candidates reach: they are everybody and every site
 //! between whom something is stored (`store::SitesOf`, `diff::people_of`), and what holds for everybody on every site (an
 //! admin of a verified agency may ask for any site, trust and safety may freeze any) is looked for on all sites.
 //!
@@ -16,7 +16,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use smol_str::SmolStr;
 
-use super::{App, Checked, Detail, Failure, Question, Until, check::overloaded, diff::people_of};
+use super::{App, Detail, Failure, Question, Until, check::overloaded, diff::people_of, found::Stand};
 use crate::{
     assignment::{Asked, SitePolicies, StaffRole},
     ids::{Principal, SiteId},
@@ -59,20 +59,6 @@ pub struct Span {
     pub limit: usize,
 }
 
-/// Where answers stand.
-#[derive(Debug, Clone)]
-struct Stand {
-    revision: Revision,
-    token: SmolStr,
-    policies: Arc<SitePolicies>,
-}
-
-impl From<&Checked> for Stand {
-    fn from(Checked { revision, token, policies, .. }: &Checked) -> Self {
-        Self { revision: *revision, token: token.clone(), policies: Arc::clone(policies) }
-    }
-}
-
 /// What the change log says about the time since a revision.
 struct Changed {
     sites: BTreeSet<SiteId>,
@@ -94,25 +80,16 @@ impl App {
         asked: &Asked,
         span: &Span,
     ) -> Result<Found<SmolStr>, Failure> {
-        for _ in 0..TRIES {
-            let policies = self.view.policies();
-            let names: Vec<SmolStr> = policies.bundle().actions().map(|(_, action)| action.name.clone()).collect();
-            let of = |_: &SmolStr| (principal.cloned(), site.cloned());
-            let questions: Vec<_> = names.iter().map(|name| question(of(name), name, asked)).collect();
-            let answers = self.check_each(&questions, Until::End).await?;
-            // The catalogue is that of these policies.
-            if answers.last().is_some_and(|checked| !Arc::ptr_eq(&checked.policies, &policies)) {
-                continue;
-            }
-            let from = span.after.as_deref().and_then(|after| names.iter().position(|name| name == after));
-            let rest = names.iter().zip(&answers).skip(from.map_or(0, |from| from + 1));
-            let mut results: Vec<SmolStr> =
-                rest.filter(|(_, checked)| checked.outcome.allowed).map(|(name, _)| name.clone()).collect();
-            let next = cut(&mut results, span.limit, SmolStr::as_str);
-            let stand = answers.last().map(Stand::from).ok_or_else(overloaded)?;
-            return Ok(page(results, next, stand));
-        }
-        Err(overloaded())
+        let answers = self.check_all(principal, site, asked).await?;
+        let stand = answers.last().map(Stand::from).ok_or_else(overloaded)?;
+        // The catalogue is that of the policies that answered.
+        let names = || stand.policies.bundle().actions().map(|(_, action)| &action.name);
+        let from = span.after.as_deref().and_then(|after| names().position(|name| name == after));
+        let rest = names().zip(&answers).skip(from.map_or(0, |from| from + 1));
+        let mut results: Vec<SmolStr> =
+            rest.filter(|(_, checked)| checked.outcome.allowed).map(|(name, _)| name.clone()).collect();
+        let next = cut(&mut results, span.limit, SmolStr::as_str);
+        Ok(page(results, next, stand))
     }
 
     /// Who of this kind (`user` or `staff`) may do this on this site? In the order of their ids.
@@ -367,11 +344,7 @@ impl App {
     /// Where the view stands, under a lease that holds.
     async fn stand(&self) -> Result<Stand, Failure> {
         self.leased().await?;
-        Ok(self.view.pin_each(|sights| Stand {
-            revision: sights.revision(),
-            token: sights.token().clone(),
-            policies: Arc::clone(sights.policies()),
-        }))
+        Ok(self.view.pin_each(Stand::of))
     }
 }
 

@@ -48,6 +48,8 @@ fn is_defined(world: &World, taken_for: impl Fn(ActionIx) -> ActionIx) -> Result
     let directory = world.directory();
     let standing = Standing::of(&SHIPPED, &row, &directory, &world.principal, &world.asked, NOW, 600);
     let reach = standing.reach().unwrap();
+    let each = SHIPPED.bundle().actions().map(|(action, _)| standing.answer(action).unwrap().allowed);
+    prop_assert_eq!(standing.allowed().unwrap(), each.collect::<Vec<_>>(), "asked together and one by one");
     prop_assert_eq!(reach.len(), SHIPPED.bundle().actions().count());
     for ((action, known), reach) in SHIPPED.bundle().actions().zip(reach) {
         let defined = defined(&standing, &world.principal, action, standing.facts(taken_for(action)));
