@@ -23,7 +23,7 @@ use crate::{config::MacKeys, revision::Revision};
 /// Longest value, frame included: 1 MiB. Sites of more people are read from the store by every replica.
 pub const MOST: usize = 1024 * 1024;
 /// The layout above.
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 const MAC: usize = 32;
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 

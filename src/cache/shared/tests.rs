@@ -245,7 +245,8 @@ fn another_document_needs_another_format() {
     let mut all = BTreeSet::new();
     for _ in 0..1_000 {
         let site = proptest::strategy::ValueTree::current(&sites().new_tree(&mut runner).unwrap());
-        let written: serde_json::Value = serde_json::from_slice(&payload::write(&site).unwrap()).unwrap();
+        let document = serde_json::to_value(crate::site::SiteDocument::from(&site)).unwrap();
+        let written = serde_json::json!({ "revision": site.revision, "site": document });
         members(&written, "", &mut all);
     }
     let all: Vec<String> = all.into_iter().collect();
@@ -280,14 +281,52 @@ fn what_would_not_come_back_the_same_is_not_shared() {
 /// A field that a later version adds must not be dropped on the way through an older one.
 #[test]
 fn what_another_version_wrote_is_not_half_understood() {
-    let bytes = String::from_utf8(payload::write(&bakery()).unwrap()).unwrap();
     let id = "bakery".parse().unwrap();
-    for (from, to) in [("{\"revision\"", "{\"new\":1,\"revision\""), ("\"mode\"", "\"new\":1,\"mode\"")] {
-        let newer = bytes.replacen(from, to, 1);
-        assert_ne!(newer, bytes);
-        assert_eq!(payload::read(newer.as_bytes(), &id), Err(Unusable::NotASite));
+    let person = r#""tom":{"role":"Viewer","grantor":"user:maria","side":"client"}"#;
+    let document = serde_json::to_string(&crate::site::SiteDocument::from(&bakery())).unwrap();
+    let written = |document: &str, people: &[u8]| {
+        let length = u32::try_from(document.len()).unwrap();
+        [&7_u64.to_be_bytes()[..], &length.to_be_bytes(), document.as_bytes(), people].concat()
+    };
+    let with = |member: &str| document.replacen('{', &format!("{{{member},"), 1);
+    let nobody = [0; 4];
+    let refused = [
+        written(&with(r#""new":1"#), &nobody),
+        written(&with(&format!(r#""contributors":{{{person}}}"#)), &nobody),
+        written(&document, &[0; 5]),
+        written(&document, &[0; 3]),
+        written(&document, &[0, 0, 0, 1]),
+        written(&document, &[255; 4]),
+    ];
+    for bytes in refused {
+        assert_eq!(payload::read(&bytes, &id), Err(Unusable::NotASite), "{}", String::from_utf8_lossy(&bytes));
     }
-    assert!(payload::read(bytes.as_bytes(), &id).is_ok());
+    assert_eq!(payload::read(&written(&document, &nobody), &id).map(|site| site.revision), Ok(Revision(7)));
+}
+
+/// Somebody who is said in another way, or twice, is nobody that this program knows.
+#[test]
+fn people_are_read_whole_or_not_at_all() {
+    let person = |side| Contributor {
+        role: "WebsiteManager".into(),
+        grantor: "user:maria".parse().unwrap(),
+        side,
+        revision: Revision(5),
+    };
+    let of = |side| Site { contributors: [("tom".parse().unwrap(), person(side))].into(), ..bakery() };
+    let (client, partner) = (of(Side::Client), of(Side::Partner));
+    let (bytes, other) = (payload::write(&client).unwrap(), payload::write(&partner).unwrap());
+    assert_eq!(payload::read(&bytes, &client.id), Ok(client.clone()));
+    let sides: Vec<usize> = (0..bytes.len()).filter(|at| bytes[*at] != other[*at]).collect();
+    assert_eq!(sides.len(), 1, "one byte says whose side somebody is on");
+    let third = |at: usize| [&bytes[..at], &[2], &bytes[at + 1..]].concat();
+    assert_eq!(payload::read(&third(sides[0]), &client.id), Err(Unusable::NotASite));
+    for end in 0..bytes.len() {
+        assert_eq!(payload::read(&bytes[..end], &client.id), Err(Unusable::NotASite), "cut off at {end}");
+    }
+    let people = bytes.len() - ("tomWebsiteManageruser:maria".len() + 3 * 2 + 1 + 8);
+    let twice = [&bytes[..people - 4], &[0, 0, 0, 2], &bytes[people..], &bytes[people..]].concat();
+    assert_eq!(payload::read(&twice, &client.id), Err(Unusable::NotASite));
 }
 
 /// `cargo test --release -- --ignored --nocapture cost_of`: what a copy costs beside a lookup.
