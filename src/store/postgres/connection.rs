@@ -102,12 +102,12 @@ impl PostgresConnection {
         kept.session.block(STATEMENT, work)
     }
 
-    /// COMMIT, which `sql` ends with, and what came of it.
-    fn commit(kept: &Kept, sql: &str) -> Result<(), StoreError> {
+    /// COMMIT, and what came of it.
+    fn commit(kept: &Kept) -> Result<(), StoreError> {
         kept.session.warnings();
         fault::point(Point::BeforeCommit);
         let unknown = |why: String| Err(StoreError::Unknown(why));
-        match kept.session.within(COMMIT, kept.session.client().batch_execute(sql))? {
+        match kept.session.within(COMMIT, kept.session.client().batch_execute("COMMIT"))? {
             // The one warning that a COMMIT gives: it is on this server's disk, but the wait for its standby was broken off.
             Some(Ok(())) => match kept.session.warnings().first() {
                 None => Ok(()),
@@ -150,10 +150,11 @@ impl Connection for PostgresConnection {
             Ending::Notes | Ending::Change(_) => statements.settle().map(|()| ending),
         });
         match ending {
-            Ok(Ending::Notes) => Self::commit(&kept, "COMMIT")?,
+            Ok(Ending::Notes) => Self::commit(&kept)?,
             Ok(Ending::Change(_)) => {
                 // Heard when the commit is done; a hint, without which replicas find it a poll later.
-                Self::commit(&kept, "NOTIFY mandate; COMMIT")?;
+                Self::run(&kept, "NOTIFY mandate")?;
+                Self::commit(&kept)?;
                 fault::point(Point::AfterCommit);
             }
             Ok(Ending::Leave) => Self::run(&kept, "ROLLBACK")?,
