@@ -208,9 +208,8 @@ impl Reading {
 
 /// Waits so long, and no millisecond longer.
 async fn rest(pause: Duration) {
-    if pause > SHORT {
-        tokio::time::sleep(pause).await;
-    } else if tokio::task::spawn_blocking(move || std::thread::sleep(pause)).await.is_err() {
+    let slept = pause <= SHORT && tokio::task::spawn_blocking(move || std::thread::sleep(pause)).await.is_ok();
+    if !slept {
         tokio::time::sleep(pause).await;
     }
 }

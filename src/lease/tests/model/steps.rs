@@ -139,7 +139,7 @@ impl Scope {
                     actions.push(Action::SendPoll(index));
                 }
                 if self.looks {
-                    self.looking(world, index, actions);
+                    Self::looking(world, index, actions);
                 }
             }
             Some(poll) if poll.answered.is_none() => {
@@ -156,7 +156,7 @@ impl Scope {
         }
     }
 
-    fn looking(&self, world: &World, index: usize, actions: &mut Vec<Action>) {
+    fn looking(world: &World, index: usize, actions: &mut Vec<Action>) {
         let replica = &world.replicas[index];
         let (Some(view), Some(row)) = (&replica.view, replica.row) else { return };
         if view.view.holds(seconds(world.clock(index))) {
