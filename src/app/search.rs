@@ -42,6 +42,8 @@ pub struct Found<T> {
     pub results: Vec<T>,
     /// After which candidate there may be more; none when there is none.
     pub next: Option<String>,
+    /// How many there are on all pages, where that is known.
+    pub total: Option<usize>,
     /// The revision that the page is true at.
     pub revision: Revision,
     /// The same as a token.
@@ -88,8 +90,9 @@ impl App {
         let rest = names().zip(&answers).skip(from.map_or(0, |from| from + 1));
         let mut results: Vec<SmolStr> =
             rest.filter(|(_, checked)| checked.outcome.allowed).map(|(name, _)| name.clone()).collect();
+        let total = answers.iter().filter(|checked| checked.outcome.allowed).count();
         let next = cut(&mut results, span.limit, SmolStr::as_str);
-        Ok(page(results, next, stand))
+        Ok(Found { total: Some(total), ..page(results, next, stand) })
     }
 
     /// Who of this kind (`user` or `staff`) may do this on this site? In the order of their ids.
@@ -351,7 +354,7 @@ impl App {
 /// A page that is true where it stands.
 fn page<T>(results: Vec<T>, next: Option<String>, stand: Stand) -> Found<T> {
     let Stand { revision, token, policies } = stand;
-    Found { results, next, revision, token, policies }
+    Found { results, next, total: None, revision, token, policies }
 }
 
 fn question<'a>(of: (Option<Principal>, Option<SiteId>), action: &'a str, asked: &Asked) -> Question<'a> {

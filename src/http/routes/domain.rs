@@ -226,7 +226,7 @@ async fn found(place: &Place, request: Request, open: Open) -> Result<Response, 
         return Err(search::bad("`page.token` is of policies that are no longer in force: begin anew without one"));
     }
     let (hits, next) = hits(&place.domain, &request, pages.span.after.as_deref(), pages.span.limit).await?;
-    Ok(stamped(place, pages.answer(hits, next, stands)?))
+    Ok(stamped(place, pages.answer(hits, next, None, stands)?))
 }
 
 /// The results behind `after`, and after which candidate more may follow.

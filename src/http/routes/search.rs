@@ -50,6 +50,9 @@ struct PageBody {
     next_token: String,
     /// How many results are here.
     count: usize,
+    /// How many there are on all pages, where that is known: of actions, and where one page is all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    total: Option<usize>,
 }
 
 /// One result: an entity, or an action.
@@ -166,8 +169,8 @@ fn answer<T>(
     found: Found<T>,
     each: impl FnMut(T) -> Hit,
 ) -> Result<Response, Problem> {
-    let Found { results, next, revision, token, policies } = found;
-    let response = pages.answer(results.into_iter().map(each).collect(), next, &token)?;
+    let Found { results, next, total, revision, token, policies } = found;
+    let response = pages.answer(results.into_iter().map(each).collect(), next, total, &token)?;
     Ok(evaluation::stamped(response, service, Some((revision, &token, &policies))))
 }
 
@@ -220,16 +223,26 @@ impl Pages {
     }
 
     /// The page: what was found, after which candidate it goes on, and where it stands.
-    pub(super) fn answer(self, mut results: Vec<Hit>, next: Option<String>, stands: &str) -> Result<Response, Problem> {
-        let mut next = next;
+    pub(super) fn answer(
+        self,
+        mut results: Vec<Hit>,
+        mut next: Option<String>,
+        total: Option<usize>,
+        stands: &str,
+    ) -> Result<Response, Problem> {
+        let all = (next.is_none() && self.span.after.is_none()).then_some(results.len());
+        let total = total.or(all);
         if self.none && !results.is_empty() {
             results.clear();
             next = Some(self.span.after.unwrap_or_default());
         }
         let at = |after| Token { s: self.search, a: after, l: self.limit, r: stands.to_owned() };
         let next = next.map(|after| at(after).write(&self.secret));
-        let page = (self.wanted || next.is_some())
-            .then(|| PageBody { next_token: next.unwrap_or_default(), count: results.len() });
+        let page = (self.wanted || next.is_some()).then(|| PageBody {
+            next_token: next.unwrap_or_default(),
+            count: results.len(),
+            total,
+        });
         reply::json(StatusCode::OK, &SearchBody { page, results })
     }
 }
