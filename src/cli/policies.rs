@@ -36,6 +36,9 @@ pub struct PolicyFiles {
 /// What a policy folder consists of.
 const POLICY_FILES: &[&str] = &["cedar", "cedarschema", "toml", "md", "txt"];
 
+/// Most folders in folders.
+const DEEPEST: usize = 16;
+
 /// Largest file that is read, in bytes: what lies in a policy folder by mistake is not loaded into memory.
 const MAX_FILE: u64 = 4 * 1024 * 1024;
 
@@ -122,14 +125,15 @@ fn compiled(prefix: &str) -> Vec<Source> {
 /// The files of a folder whose names end with one of `endings`, under `name`, by path.
 pub(super) fn read_folder(folder: &Path, name: &str, endings: &[&str]) -> Result<Vec<Source>, Stop> {
     let mut files = Vec::new();
-    collect(folder, name, endings, &mut files)?;
+    collect(folder, name, endings, DEEPEST, &mut files)?;
     files.sort_by(|a: &Source, b: &Source| a.path.cmp(&b.path));
     Ok(files)
 }
 
 /// Reads the files below `folder` that such a folder consists of. Names that begin with a dot are an editor's or a
 /// container platform's: its `..data` would show every file twice.
-fn collect(folder: &Path, name: &str, endings: &[&str], files: &mut Vec<Source>) -> Result<(), Stop> {
+/// Links are followed: a folder that is left out unread would be rules that are left out.
+fn collect(folder: &Path, name: &str, endings: &[&str], deeper: usize, files: &mut Vec<Source>) -> Result<(), Stop> {
     let unreadable =
         |path: &Path, error: std::io::Error| Stop::failed(format!("cannot read `{}`: {error}", path.display()));
     for entry in fs::read_dir(folder).map_err(|error| unreadable(folder, error))? {
@@ -138,10 +142,13 @@ fn collect(folder: &Path, name: &str, endings: &[&str], files: &mut Vec<Source>)
         let file_name = entry.file_name();
         let Some(file_name) = file_name.to_str().filter(|name| !name.starts_with('.')) else { continue };
         let named = format!("{name}/{file_name}");
-        if entry.file_type().map_err(|error| unreadable(&path, error))?.is_dir() {
-            collect(&path, &named, endings, files)?;
+        let about = fs::metadata(&path).map_err(|error| unreadable(&path, error))?;
+        if about.is_dir() {
+            let Some(deeper) = deeper.checked_sub(1) else {
+                return Err(Stop::failed(format!("`{}` is too deep: does a link lead back?", path.display())));
+            };
+            collect(&path, &named, endings, deeper, files)?;
         } else if endings.iter().any(|ending| has_ending(file_name, ending)) {
-            let about = fs::metadata(&path).map_err(|error| unreadable(&path, error))?;
             if !about.is_file() {
                 return Err(Stop::failed(format!("`{}` is not a file", path.display())));
             }
@@ -174,6 +181,28 @@ mod tests {
             compiled.load().unwrap().bundle().fingerprint(),
             "wherever the files come from, the rules are the same"
         );
+    }
+
+    /// A guardrail behind a link counts; one that leads back is told.
+    #[test]
+    fn links_are_followed() {
+        use std::os::unix::fs::symlink;
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::create_dir_all(at("kept/deep")).unwrap();
+        fs::create_dir_all(at("policies")).unwrap();
+        fs::write(at("kept/deep/x.cedar"), "a").unwrap();
+        fs::write(at("y.cedar"), "b").unwrap();
+        symlink(at("kept"), at("policies/kept")).unwrap();
+        symlink(at("y.cedar"), at("policies/y.cedar")).unwrap();
+        let read = || read_folder(&at("policies"), "p", &["cedar"]);
+        let paths: Vec<String> = read().unwrap().into_iter().map(|file| file.path).collect();
+        assert_eq!(paths, ["p/kept/deep/x.cedar", "p/y.cedar"]);
+        symlink(at("policies"), at("policies/again")).unwrap();
+        assert!(read().unwrap_err().message.contains("lead back"));
+        fs::remove_file(at("policies/again")).unwrap();
+        symlink(at("nothing"), at("policies/gone")).unwrap();
+        assert!(read().unwrap_err().message.contains("gone"));
     }
 
     #[test]

@@ -14,7 +14,12 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::Value;
-use tokio_rustls::rustls::{RootCertStore, crypto::ring, pki_types::CertificateDer};
+use tokio_rustls::rustls::{
+    RootCertStore,
+    crypto::ring,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+    sign::CertifiedKey,
+};
 use ureq::{
     Agent, Body,
     config::Config,
@@ -219,6 +224,17 @@ fn why(error: &ureq::Error) -> String {
         }
         cause = next.source();
     }
+    // What these say to whoever knows TLS, in words for everybody else.
+    let hints = [
+        ("UnknownIssuer", "; name the file of the authority that signed the server's certificate"),
+        ("InvalidContentType", "; does the server speak plain HTTP? Then write `http://`"),
+        ("invalid HTTP version", "; does the server speak TLS? Then write `https://`"),
+    ];
+    for (sign, hint) in hints {
+        if text.contains(sign) {
+            text.push_str(hint);
+        }
+    }
     text
 }
 
@@ -292,9 +308,17 @@ fn certificates(file: &Path) -> Result<Vec<Certificate<'static>>, Error> {
 
 fn identity(certificate: &Path, key: &Path) -> Result<ClientCert, Error> {
     let chain = certificates(certificate)?;
-    let key = PrivateKey::from_pem(&read(key)?)
-        .map_err(|_| Error::Setup(format!("`{}` has no private key in it: PEM is expected", key.display())))?;
-    Ok(ClientCert::new_with_certs(&chain, key))
+    let text = read(key)?;
+    let no_key = || Error::Setup(format!("`{}` has no private key in it: PEM is expected", key.display()));
+    let own = PrivateKey::from_pem(&text).map_err(|_| no_key())?;
+    // What does not belong together would be found out in the middle of the first call, by a panic.
+    let der = PrivateKeyDer::from_pem_slice(&text).map_err(|_| no_key())?;
+    let shown = chain.iter().map(|one| CertificateDer::from(one.der().to_vec())).collect();
+    CertifiedKey::from_der(shown, der, &ring::default_provider()).map_err(|error| {
+        let (certificate, key) = (certificate.display(), key.display());
+        Error::Setup(format!("`{certificate}` and `{key}` cannot be used together: {error}"))
+    })?;
+    Ok(ClientCert::new_with_certs(&chain, own))
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ const MAKE_ONE: &str = "write `NAME=KEY` pairs separated by commas, or one bare 
 /// A caller and its key.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ApiKey {
-    /// Who holds it: what the caller is called in records.
+    /// Who holds it: the scope of the caller's idempotency keys.
     pub name: SmolStr,
     key: String,
     named: bool,
@@ -65,9 +65,12 @@ impl TryFrom<String> for ApiKeys {
     fn try_from(text: String) -> Result<Self, String> {
         let written: Vec<&str> = text.split([',', '\n']).map(str::trim).filter(|one| !one.is_empty()).collect();
         // What was given is not repeated: it is nearly a key.
-        let keys: Option<Vec<ApiKey>> = written.iter().map(|one| api_key(one)).collect();
-        let keys =
-            keys.filter(|keys| !keys.is_empty()).ok_or_else(|| format!("this is no key of a caller: {MAKE_ONE}"))?;
+        let wrong = |n: usize| format!("entry {} is no key of a caller: {MAKE_ONE}", n + 1);
+        let keys = written.iter().enumerate().map(|(n, one)| api_key(one).ok_or_else(|| wrong(n)));
+        let keys: Vec<ApiKey> = keys.collect::<Result<_, _>>()?;
+        if keys.is_empty() {
+            return Err(format!("there is no key of a caller: {MAKE_ONE}"));
+        }
         if keys.len() > 1 && keys.iter().any(|key| !key.named) {
             return Err(
                 "a key without a name stands for every caller and must be the only one: write `NAME=KEY` for each"
@@ -88,8 +91,11 @@ fn api_key(text: &str) -> Option<ApiKey> {
         (1..=MOST_NAME).contains(&name.len()) && name.bytes().all(plain)
     };
     let (name, key) = match text.split_once('=') {
-        Some((name, key)) if fits(name) && !key.trim_matches('=').is_empty() => (Some(name), key),
-        _ => (None, text),
+        Some((_, key)) if key.trim_matches('=').is_empty() => (None, text),
+        Some((name, key)) if fits(name) => (Some(name), key),
+        // A name that does not fit is no part of a key.
+        Some(_) => return None,
+        None => (None, text),
     };
     let plain = (LEAST_KEY..=MOST_KEY).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
     plain.then(|| ApiKey { name: name.unwrap_or(NAMELESS).into(), key: key.to_owned(), named: name.is_some() })
@@ -209,9 +215,15 @@ mod tests {
             names(&two),
             [pair("a", &format!("{KEY}1")), pair("b", &format!("{KEY}2")), pair("a", &format!("{KEY}3"))]
         );
-        for wrong in
-            ["", ",", "short", &format!("a={KEY},{KEY}9"), &format!("a={KEY},b={KEY}"), &format!("a b={KEY} x")]
-        {
+        for wrong in [
+            "",
+            ",",
+            "short",
+            &format!("a={KEY},{KEY}9"),
+            &format!("a={KEY},b={KEY}"),
+            &format!("a b={KEY} x"),
+            &format!("my/shop={KEY}"),
+        ] {
             let error = read(wrong).unwrap_err();
             assert!(!error.contains(KEY), "{error}");
         }

@@ -63,7 +63,9 @@ impl TryFrom<String> for PublicUrl {
         }
         let path = uri.path().to_owned();
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-        let segment = |segment: &str| segment.bytes().all(plain) && !segment.is_empty() && !segment.starts_with("..");
+        let segment = |segment: &str| {
+            segment.bytes().all(plain) && !segment.is_empty() && !segment.starts_with("..") && segment != "."
+        };
         let segments = path.strip_prefix('/').unwrap_or(&path);
         let segments = segments.strip_suffix('/').unwrap_or(segments);
         if !segments.is_empty() && !segments.split('/').all(segment) {
@@ -109,6 +111,7 @@ mod tests {
             "https://h/*a",
             "https://h/{a}",
             "https://h/../x",
+            "https://h/./x",
             "https://h//x",
             "https://h/%41",
             "ftp://h",

@@ -1,14 +1,25 @@
 //! One question of a policy domain, and its answer.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use cedar_policy::{
-    Authorizer, Context, Decision, Entities, Entity, EntityId, EntityUid, EvalResult, Request, RestrictedExpression,
+    Authorizer, Context, Decision, Entities, Entity, EntityId, EntityUid, Request, RestrictedExpression,
+};
+use cedar_policy_core::{
+    ast,
+    entities::{self, NoEntitiesSchema, TCComputation},
+    extensions::Extensions,
 };
 use serde_json::{Map, Value};
 use smol_str::SmolStr;
 
-use super::{Act, Kind, PolicyDomain, Unlisted, shape};
+use super::{
+    Act, Kind, PolicyDomain, Unlisted,
+    shape::{self, Shape},
+};
 
 /// A subject or a resource, as the caller calls it.
 #[derive(Debug, Clone, Copy)]
@@ -54,18 +65,27 @@ pub struct Decided {
 pub struct Fault(String);
 
 /// A side of the question, as Cedar knows it.
-struct Side {
+struct Side<'a> {
     uid: EntityUid,
-    /// Where it is not as it is stored.
-    changed: Option<Entity>,
+    listed: bool,
+    /// What is laid over what is stored, as it was said.
+    said: Vec<(&'a SmolStr, &'a Shape, &'a Value)>,
 }
 
+/// All entities with something laid over them, kept for the next question that lays the same over them: all candidates of a
+/// search, or items of a batch about one person.
+#[derive(Debug, Default)]
+pub struct Overlay(Option<(Laid, Entities)>);
+
+/// What is laid over whom.
+type Laid = Vec<(EntityUid, Vec<(SmolStr, Value)>)>;
+
 impl PolicyDomain {
-    /// Answers.
+    /// Answers. What was laid over the entities for the question before is taken again where it is the same.
     ///
     /// # Errors
     /// A policy could not be evaluated, as when a number overflows: to leave it out could turn a deny into an allow.
-    pub fn decide(&self, ask: &Ask<'_>) -> Result<Decided, Fault> {
+    pub fn decide(&self, ask: &Ask<'_>, overlay: &mut Overlay) -> Result<Decided, Fault> {
         let Some(act) = self.actions.get(ask.action) else { return Ok(denied("unknown_action")) };
         let Some((subject_kind, subject)) = self.side(&ask.subject) else { return Ok(denied("unknown_subject")) };
         let Some((resource_kind, resource)) = self.side(&ask.resource) else { return Ok(denied("unknown_resource")) };
@@ -76,21 +96,19 @@ impl PolicyDomain {
             Ok(context) => context,
             Err(missing) => return Ok(Decided { missing, ..denied("incomplete") }),
         };
-        let (principal, object) = (subject.uid.clone(), resource.uid.clone());
-        let slice = match self.slice([subject, resource]) {
-            Ok(slice) => slice,
+        let entities = match self.with(&[&subject, &resource], overlay) {
+            Ok(entities) => entities,
             // What is stored conforms to the schema: an admitted entity lacks what the caller did not say.
             Err(why) => return Ok(Decided { missing: vec![why], ..denied("incomplete") }),
         };
         let fault = |error: &dyn std::fmt::Display| Fault(error.to_string());
-        let request = Request::new(principal, act.uid.clone(), object, context, Some(&self.schema))
+        let request = Request::new(subject.uid, act.uid.clone(), resource.uid, context, Some(&self.schema))
             .map_err(|error| fault(&error))?;
         #[expect(
             clippy::disallowed_methods,
             reason = "errors that Cedar reports beside an answer are refused right below"
         )]
-        let response =
-            Authorizer::new().is_authorized(&request, &self.policies, slice.as_ref().unwrap_or(&self.entities));
+        let response = Authorizer::new().is_authorized(&request, &self.policies, entities);
         if let Some(error) = response.diagnostics().errors().next() {
             return Err(fault(error));
         }
@@ -105,64 +123,83 @@ impl PolicyDomain {
     }
 
     /// Who or what is meant; none where that is nobody.
-    fn side(&self, thing: &Thing<'_>) -> Option<(&Kind, Side)> {
+    fn side<'a>(&'a self, thing: &Thing<'a>) -> Option<(&'a Kind, Side<'a>)> {
         let kind = self.kinds.get(thing.kind)?;
-        let uid = EntityUid::from_type_name_and_id(kind.entity.clone(), EntityId::new(thing.id));
         let listed = kind.listed.contains(thing.id);
         if !listed && kind.unlisted == Unlisted::Deny {
             return None;
         }
-        let said = |(name, shape): (&SmolStr, &shape::Shape)| {
-            let value = thing.properties.get(name.as_str()).and_then(|value| shape.read(value))?;
-            Some((name.to_string(), value))
+        let uid = EntityUid::from_type_name_and_id(kind.entity.clone(), EntityId::new(thing.id));
+        let said = |(name, shape): (&'a SmolStr, &'a Shape)| {
+            let value = thing.properties.get(name.as_str())?;
+            shape.read(value).map(|_| (name, shape, value))
         };
-        let said: Vec<(String, RestrictedExpression)> = kind.trusted.iter().filter_map(said).collect();
-        if listed && said.is_empty() {
-            return Some((kind, Side { uid, changed: None }));
+        let said = kind.trusted.iter().filter_map(said).collect();
+        Some((kind, Side { uid, listed, said }))
+    }
+
+    /// All entities, with what is said laid over those that it is said of. All, because a policy may reach any of them from
+    /// the context or by its name, and one that is missing is in no group that a policy forbids.
+    fn with<'e>(&'e self, sides: &[&Side<'_>], overlay: &'e mut Overlay) -> Result<&'e Entities, String> {
+        let mut laid = Laid::new();
+        for side in sides.iter().filter(|side| !side.listed || !side.said.is_empty()) {
+            let said = side.said.iter().map(|(name, _, value)| (SmolStr::clone(name), Value::clone(value)));
+            match laid.iter_mut().find(|(uid, _)| *uid == side.uid) {
+                // Somebody who asks about themselves is one entity, with what is said of both sides; the resource's counts.
+                Some((_, before)) => before.extend(said),
+                None => laid.push((side.uid.clone(), said.collect())),
+            }
         }
-        let (mut attributes, parents) = match self.entities.get(&uid) {
+        if laid.is_empty() {
+            return Ok(&self.entities);
+        }
+        if overlay.0.as_ref().is_none_or(|(before, _)| *before != laid) {
+            let mut changed = Vec::with_capacity(laid.len());
+            for (uid, _) in &laid {
+                let of = sides.iter().filter(|side| side.uid == *uid);
+                let said = of.flat_map(|side| &side.said);
+                let said = said.filter_map(|(name, shape, value)| Some((name.to_string(), shape.read(value)?)));
+                changed.push(self.changed(uid, said)?);
+            }
+            overlay.0 = Some((laid, self.laid_over(&changed)?));
+        }
+        Ok(overlay.0.as_ref().map_or(&self.entities, |(_, entities)| entities))
+    }
+
+    /// An entity as it is asked about.
+    fn changed(
+        &self,
+        uid: &EntityUid,
+        said: impl Iterator<Item = (String, RestrictedExpression)>,
+    ) -> Result<Arc<ast::Entity>, String> {
+        let (mut attributes, ancestors) = match self.entities.get(uid) {
             Some(stored) => {
-                let (_, attributes, parents) = stored.clone().into_inner();
-                (attributes, parents)
+                let (_, attributes, ancestors) = stored.clone().into_inner();
+                (attributes, ancestors)
             }
             None => (HashMap::new(), HashSet::new()),
         };
         attributes.extend(said);
-        // A value that cannot be evaluated has not been read.
-        let changed = Entity::new(uid.clone(), attributes, parents).ok()?;
-        Some((kind, Side { uid, changed: Some(changed) }))
+        let entity = Entity::new(uid.clone(), attributes, ancestors).map_err(|error| error.to_string())?;
+        // By itself: all others have been looked at.
+        let alone = Entities::from_entities([entity.clone()], Some(&self.schema));
+        alone.map_err(|error| error.to_string())?;
+        Ok(Arc::new(AsRef::<ast::Entity>::as_ref(&entity).clone()))
     }
 
-    /// Both sides as they are asked about, and everything stored that can be reached from them; none where both are as they
-    /// are stored. A copy of all entities for every question would make their number its price.
-    fn slice(&self, sides: [Side; 2]) -> Result<Option<Entities>, String> {
-        if sides.iter().all(|side| side.changed.is_none()) {
-            return Ok(None);
-        }
-        let mut taken: HashSet<EntityUid> = sides.iter().map(|side| side.uid.clone()).collect();
-        let [one, two] = sides;
-        // Somebody who asks about themselves is one entity, with what is said about both sides of it.
-        let two = (one.uid != two.uid || one.changed.is_none()).then_some(two);
-        let entity = |side: Side| side.changed.or_else(|| self.entities.get(&side.uid).cloned());
-        let mut whole: Vec<Entity> = two.into_iter().chain([one]).filter_map(entity).collect();
-        whole.dedup_by_key(|entity| entity.uid());
-        let mut next = 0;
-        while let Some(entity) = whole.get(next) {
-            next += 1;
-            let (_, attributes, parents) = entity.clone().into_inner();
-            let mut reached: Vec<EntityUid> = parents.into_iter().collect();
-            for value in attributes.keys().filter_map(|name| entity.attr(name)?.ok()) {
-                referred(&value, &mut reached);
-            }
-            for uid in reached {
-                if taken.insert(uid.clone())
-                    && let Some(stored) = self.entities.get(&uid)
-                {
-                    whole.push(stored.clone());
-                }
-            }
-        }
-        Entities::from_entities(whole, Some(&self.schema)).map(Some).map_err(|error| error.to_string())
+    /// All entities, some of them changed. Ancestors do not change, and each entity names all of its own.
+    fn laid_over(&self, changed: &[Arc<ast::Entity>]) -> Result<Entities, String> {
+        let kept = self.stored.iter().filter(|entity| changed.iter().all(|other| other.uid() != entity.uid())).cloned();
+        let all: Vec<_> = kept.chain(changed.iter().cloned()).collect();
+        entities::Entities::new()
+            .add_entities(
+                all,
+                None::<&NoEntitiesSchema>,
+                TCComputation::AssumeAlreadyComputed,
+                Extensions::all_available(),
+            )
+            .map(Entities::from)
+            .map_err(|error| error.to_string())
     }
 }
 
@@ -173,16 +210,6 @@ fn context(act: &Act, said: &Map<String, Value>) -> Result<Context, Vec<String>>
         return Err(missing.iter().map(|name| format!("context.{name}")).collect());
     }
     Context::from_pairs(found).map_err(|error| vec![error.to_string()])
-}
-
-/// The entities that a value names.
-fn referred(value: &EvalResult, found: &mut Vec<EntityUid>) {
-    match value {
-        EvalResult::EntityUid(uid) => found.push(uid.clone()),
-        EvalResult::Set(values) => values.iter().for_each(|value| referred(value, found)),
-        EvalResult::Record(members) => members.iter().for_each(|(_, value)| referred(value, found)),
-        EvalResult::Bool(_) | EvalResult::Long(_) | EvalResult::String(_) | EvalResult::ExtensionValue(_) => {}
-    }
 }
 
 fn denied(reason: &'static str) -> Decided {

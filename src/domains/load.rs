@@ -1,11 +1,16 @@
 //! Is a folder a policy domain? Everything that is wrong with it, with file and line.
 
-use std::{collections::BTreeMap, fmt::Display, str::FromStr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Display,
+    str::FromStr,
+    sync::Arc,
+};
 
 use cedar_policy::{
     Entities, EntityTypeName, Policy, PolicyId, PolicySet, Schema, SchemaFragment, ValidationMode, Validator,
 };
-use cedar_policy_core::validator::types::Type;
+use cedar_policy_core::{ast, validator::types::Type};
 use smol_str::SmolStr;
 
 use super::{
@@ -50,7 +55,9 @@ impl PolicyDomain {
         validated(&schema, &policies)?;
         let mut read = policy_files;
         read.extend([manifest_file, schema_file, entities_file]);
-        Ok(Self { schema, policies, docs, entities, kinds, actions, fingerprint: fingerprint(read) })
+        let stored = entities.iter().map(|entity| Arc::new(AsRef::<ast::Entity>::as_ref(entity).clone())).collect();
+        let fingerprint = fingerprint(read);
+        Ok(Self { schema, policies, docs, entities, stored, kinds, actions, fingerprint })
     }
 }
 
@@ -110,6 +117,10 @@ fn kinds(manifest: &Manifest, schema: &Schema, entities: &Entities) -> Result<BT
         let kind =
             kind(entry, schema, entities).map_err(|why| whole(MANIFEST, &format_args!("`types.{called}`: {why}")))?;
         kinds.insert(called.clone(), kind);
+    }
+    let names: BTreeSet<_> = kinds.values().map(|kind: &Kind| &kind.entity).collect();
+    if names.len() < kinds.len() {
+        return Err(whole(MANIFEST, &"two of `types` are the same entity type, and could be trusted differently"));
     }
     if kinds.is_empty() {
         return Err(whole(MANIFEST, &"`types` names no type that callers could ask about"));
@@ -188,6 +199,9 @@ fn policies(files: &[&Source]) -> Result<(PolicySet, BTreeMap<PolicyId, SmolStr>
                 Err(why) => problems.push(Problem::of_file(&file.path, why)),
             }
         }
+    }
+    if problems.is_empty() && docs.is_empty() {
+        return Err(whole("policies", &"there is no policy in it: files are called `policies/….cedar`"));
     }
     if problems.is_empty() { Ok((all, docs)) } else { Err(Problems(problems)) }
 }

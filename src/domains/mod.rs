@@ -15,11 +15,15 @@ mod load;
 mod manifest;
 mod shape;
 
-pub use ask::{Ask, Decided, Fault, Thing};
+pub use ask::{Ask, Decided, Fault, Overlay, Thing};
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use cedar_policy::{Entities, EntityTypeName, EntityUid, PolicyId, PolicySet, Schema};
+use cedar_policy_core::ast;
 use smol_str::SmolStr;
 
 use shape::{Field, Shape};
@@ -31,6 +35,8 @@ pub struct PolicyDomain {
     policies: PolicySet,
     docs: BTreeMap<PolicyId, SmolStr>,
     entities: Entities,
+    /// The same one by one, for the questions that something is laid over them for.
+    stored: Vec<Arc<ast::Entity>>,
     /// By what callers call them.
     kinds: BTreeMap<SmolStr, Kind>,
     /// By name.

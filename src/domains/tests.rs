@@ -19,11 +19,11 @@ trusted = []
 
 const SCHEMA: &str = r"
 entity Team;
-entity Floor;
+entity Floor in [Floor];
 entity Person in [Team] { level?: Long, badges?: Set<String>, home?: { city: String, zip?: Long }, team?: Team };
 entity Robot { owner: String };
 entity Door in [Floor] { secret: Bool, keeper: Person };
-action open appliesTo { principal: [Person, Robot], resource: Door, context: { zone: String, at?: datetime, action?: { softly?: Bool } } };
+action open appliesTo { principal: [Person, Robot], resource: Door, context: { zone: String, via?: Floor, at?: datetime, action?: { softly?: Bool } } };
 action look appliesTo { principal: Person, resource: [Door, Person], context: {} };
 ";
 
@@ -39,6 +39,8 @@ when { principal.owner == "us" && context has action && context.action has softl
 permit (principal is Person, action == Action::"look", resource) when { principal has badges && principal.badges.contains("eye") };
 @id("secret") @doc("Nobody opens a secret door from outside.")
 forbid (principal, action == Action::"open", resource) when { resource.secret && context.zone != "inside" };
+@id("dark") @doc("Nobody opens by a floor of the dark ones.")
+forbid (principal, action == Action::"open", resource) when { context has via && context.via in Floor::"dark" };
 @id("sums") @doc("Overflows.")
 forbid (principal is Person, action == Action::"look", resource) when { principal has level && principal.level + principal.level > 7000000000000000000 };
 "#;
@@ -47,6 +49,8 @@ fn entities() -> Value {
     json!([
         {"uid": {"type": "Team", "id": "gate"}, "attrs": {}, "parents": []},
         {"uid": {"type": "Floor", "id": "1"}, "attrs": {}, "parents": []},
+        {"uid": {"type": "Floor", "id": "dark"}, "attrs": {}, "parents": []},
+        {"uid": {"type": "Floor", "id": "2"}, "attrs": {}, "parents": [{"type": "Floor", "id": "dark"}]},
         {"uid": {"type": "Person", "id": "ann"}, "attrs": {"level": 3, "badges": ["eye"]}, "parents": []},
         {"uid": {"type": "Person", "id": "bo"}, "attrs": {"team": {"__entity": {"type": "Team", "id": "gate"}}}, "parents": [{"type": "Team", "id": "gate"}]},
         {"uid": {"type": "Door", "id": "front"}, "attrs": {"secret": false, "keeper": {"__entity": {"type": "Person", "id": "bo"}}}, "parents": [{"type": "Floor", "id": "1"}]},
@@ -80,12 +84,13 @@ fn ask(question: &str, said: Value, context: Value) -> Result<Decided, Fault> {
     let words: Vec<&str> = question.split(' ').collect();
     let [subject, id, action, resource, other] = words[..] else { panic!("{question}") };
     let (said, context, nothing) = (map(said), map(context), Map::new());
-    domain().decide(&Ask {
+    let ask = Ask {
         subject: Thing { kind: subject, id, properties: &said },
         action,
         resource: Thing { kind: resource, id: other, properties: &nothing },
         context: &context,
-    })
+    };
+    domain().decide(&ask, &mut Overlay::default())
 }
 
 fn told(question: &str, said: Value, context: Value) -> String {
@@ -198,15 +203,50 @@ fn candidates_are_listed_in_order() {
     assert!(domain.fingerprint().starts_with("sha256:") && domain.doc("look").unwrap().contains("badge"));
 }
 
-/// A slice of what can be reached answers as all entities do.
+/// What a caller may say changes that one attribute: what a policy reaches from the context or by its name is there too.
 #[test]
-fn what_is_said_again_changes_nothing() {
-    for (question, said) in [
-        ("person ann open door vault", json!({"level": 3})),
-        ("person bo open door front", json!({"team": {"type": "Team", "id": "gate"}})),
+fn what_is_said_again_changes_nothing_else() {
+    let via = |floor: &str| json!({"zone": "inside", "via": {"type": "Floor", "id": floor}});
+    for (question, context, answer) in [
+        ("person ann open door front", via("2"), "forbidden dark"),
+        ("person ann open door front", via("1"), "yes by-level"),
+        ("person bo open door front", via("1"), "yes keepers"),
+        ("person ann open door vault", via("1"), "yes by-level"),
     ] {
-        let inside = || json!({"zone": "inside"});
-        assert_eq!(told(question, said, inside()), told(question, json!({}), inside()), "{question}");
+        assert_eq!(told(question, json!({}), context.clone()), answer, "{question}");
+        assert_eq!(told(question, json!({"home": {"city": "Kyiv"}}), context), answer, "{question} with a home");
+    }
+}
+
+/// An overlay that is kept is taken for the same only.
+#[test]
+fn an_overlay_is_of_what_was_said() {
+    let domain = domain();
+    let mut kept = Overlay::default();
+    let (context, nothing) = (map(json!({"zone": "inside"})), Map::new());
+    for (id, level) in [("ann", 3), ("ann", 1), ("ann", 1), ("bo", 1), ("ann", 5), ("bo", 5), ("bo", 0)] {
+        let said = map(json!({ "level": level }));
+        let ask = Ask {
+            subject: Thing { kind: "person", id, properties: &said },
+            action: "open",
+            resource: Thing { kind: "door", id: "front", properties: &nothing },
+            context: &context,
+        };
+        let fresh = domain.decide(&ask, &mut Overlay::default()).unwrap();
+        assert_eq!(domain.decide(&ask, &mut kept).unwrap(), fresh, "{id} {level}");
+        assert_eq!(fresh.policies.contains(&"by-level".into()), level >= 3);
+    }
+}
+
+#[test]
+fn somebody_who_asks_about_themselves_is_one() {
+    let domain = domain();
+    let (badges, level) = (map(json!({"badges": ["eye"]})), map(json!({"level": 1})));
+    let person = |properties| Thing { kind: "person", id: "bo", properties };
+    let nothing = Map::new();
+    for (subject, resource) in [(&badges, &level), (&level, &badges), (&badges, &nothing), (&nothing, &badges)] {
+        let ask = Ask { subject: person(subject), action: "look", resource: person(resource), context: &nothing };
+        assert!(domain.decide(&ask, &mut Overlay::default()).unwrap().allowed);
     }
 }
 
@@ -223,6 +263,7 @@ fn everything_wrong_with_a_folder_is_told() {
         ("domain.toml", "entities =", "entity =", "domain.toml:"),
         ("domain.toml", "\"entities.json\"", "\"other.json\"", "other.json: there is no such file"),
         ("domain.toml", "\"Door\"", "\"Gate\"", "`types.door`: the schema has no entity type `Gate`"),
+        ("domain.toml", "\"Robot\"", "\"Person\"", "the same entity type"),
         ("domain.toml", "\"level\"", "\"rank\"", "names `rank`, which `Person` has not"),
         ("domain.toml", "\"admit\"", "\"maybe\"", "unknown variant `maybe`"),
         ("schema.cedarschema", "entity Team;", "entity Team", "schema.cedarschema:"),
@@ -240,5 +281,8 @@ fn everything_wrong_with_a_folder_is_told() {
         let told = broken(path, from, to);
         assert!(told.contains(said), "{path} {from} -> {to}: {told}");
     }
+    let mut without = files();
+    without.retain(|file| !file.path.starts_with("policies/"));
+    assert!(PolicyDomain::build(&without).unwrap_err().to_string().contains("no policy in it"));
     assert!(PolicyDomain::build(&[]).unwrap_err().to_string().contains("domain.toml: there is no such file"));
 }

@@ -80,7 +80,7 @@ impl Callers {
     ) -> Result<Option<Caller>, Problem> {
         let known = match self {
             Self::Anybody => return Ok(None),
-            Self::Basic(keys) => credentials(headers, "basic").and_then(|said| keys.holder(&basic(said)?)),
+            Self::Basic(keys) => credentials(headers, "basic").and_then(|said| keys.holder_of(said)),
             Self::Bearer(keys) => credentials(headers, "bearer").and_then(|said| keys.holder(said.as_bytes())),
             Self::Certificate => certificate.cloned(),
         };
@@ -93,17 +93,20 @@ impl Callers {
 
     fn refusal(&self) -> Problem {
         let (challenge, wanted) = match self {
-            Self::Basic(_) => {
-                (r#"Basic realm="mandate", charset="UTF-8""#, "send `Authorization: Basic` with a name and its key")
+            Self::Basic(_) => (
+                r#"Basic realm="mandate", charset="UTF-8""#,
+                "send `Authorization: Basic` with a name and its key that this service knows",
+            ),
+            Self::Bearer(_) | Self::Anybody => {
+                (r#"Bearer realm="mandate""#, "send `Authorization: Bearer` with a key that this service knows")
             }
-            Self::Bearer(_) | Self::Anybody => (r#"Bearer realm="mandate""#, "send `Authorization: Bearer` with a key"),
             // No scheme is registered for what happens below HTTP, and a 401 has to name one (RFC 9110 §11.6.1).
             Self::Certificate => (
                 r#"ClientCertificate realm="mandate""#,
                 "connect with a certificate that this service's authority signed",
             ),
         };
-        let detail = format!("who is calling? {wanted} that this service knows");
+        let detail = format!("who is calling? {wanted}");
         Problem::new(StatusCode::UNAUTHORIZED, "unauthenticated", detail)
             .header(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge))
     }
@@ -127,6 +130,14 @@ impl Keys {
         Some(code)
     }
 
+    /// Who holds what basic credentials say, `name:key`: as everybody writes them, or percent-encoded, as OAuth clients do
+    /// (RFC 6749 §2.3.1).
+    fn holder_of(&self, said: &str) -> Option<Caller> {
+        let bytes = STANDARD.decode(said).ok()?;
+        let encoded = || percent_decoded(std::str::from_utf8(&bytes).ok()?);
+        self.holder(&bytes).or_else(|| self.holder(&encoded()?))
+    }
+
     /// Who holds it. Every key is looked at, whichever it is.
     fn holder(&self, said: &[u8]) -> Option<Caller> {
         let code = self.code(said)?;
@@ -148,14 +159,6 @@ fn credentials<'h>(headers: &'h HeaderMap, scheme: &str) -> Option<&'h str> {
     named.eq_ignore_ascii_case(scheme).then(|| rest.trim())
 }
 
-/// Name and key of basic credentials, as `name:key`. OAuth clients write both percent-encoded (RFC 6749 §2.3.1), everybody
-/// else as they are; keys and names that are encoded otherwise than they are written are not made here.
-fn basic(said: &str) -> Option<Vec<u8>> {
-    let bytes = STANDARD.decode(said).ok()?;
-    let text = std::str::from_utf8(&bytes).ok()?;
-    Some(percent_decoded(text).unwrap_or_else(|| text.as_bytes().to_vec()))
-}
-
 /// The text without percent-encoding; none where there is none or it is not well formed.
 fn percent_decoded(text: &str) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(text.len());
@@ -167,7 +170,8 @@ fn percent_decoded(text: &str) -> Option<Vec<u8>> {
             continue;
         }
         let (digits, after) = rest.split_at_checked(2)?;
-        bytes.push(u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?);
+        let digits = std::str::from_utf8(digits).ok().filter(|digits| digits.bytes().all(|d| d.is_ascii_hexdigit()))?;
+        bytes.push(u8::from_str_radix(digits, 16).ok()?);
         rest = after;
     }
     (bytes.len() < text.len()).then_some(bytes)
@@ -180,7 +184,8 @@ mod tests {
     const KEY: &str = "0123456789abcdef/+=";
 
     fn callers(auth: Auth) -> Callers {
-        let api_key = ApiKeys::try_from(format!("editor={KEY},shop=another-key-of-theirs")).ok();
+        let api_key =
+            ApiKeys::try_from(format!("editor={KEY},shop=another-key-of-theirs,percent=a%2Fkey%of-theirs-too")).ok();
         Callers::of(&Config { auth, api_key, ..Config::default() })
     }
 
@@ -211,6 +216,8 @@ mod tests {
         assert_eq!(bearer(&["bearer another-key-of-theirs"]).unwrap(), "shop", "schemes have no case");
         let basic = |said: &[&str]| asked(Auth::Basic, "/x", said, None);
         assert_eq!(basic(&[&basic_of(&format!("editor:{KEY}"))]).unwrap(), "editor");
+        assert_eq!(basic(&[&basic_of("percent:a%2Fkey%of-theirs-too")]).unwrap(), "percent", "as it is");
+        assert_eq!(basic(&[&basic_of("percent:a%252Fkey%25of-theirs-too")]).unwrap(), "percent", "as OAuth writes it");
         assert_eq!(basic(&[&basic_of("editor:0123456789abcdef%2F%2b%3D")]).unwrap(), "editor", "as OAuth writes it");
         let wrong_bearer = [
             vec![],

@@ -14,6 +14,10 @@ use std::{
     future::poll_fn,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use axum::{
@@ -47,13 +51,15 @@ pub struct Edge {
     router: Router,
     hosts: Hosts,
     callers: Callers,
+    /// How many strangers were refused.
+    strangers: Arc<AtomicU64>,
 }
 
 impl Edge {
     /// Puts the outermost layer before `router`.
     #[must_use]
     pub fn new(router: Router, hosts: Hosts) -> Self {
-        Self { router, hosts, callers: Callers::Anybody }
+        Self { router, hosts, callers: Callers::Anybody, strangers: Arc::default() }
     }
 
     /// The same, for known callers only.
@@ -88,10 +94,19 @@ impl Edge {
         }
         self.hosts.check(request.version(), request.uri(), request.headers())?;
         let certificate = request.extensions().get();
-        if let Some(caller) = self.callers.admit(request.uri().path(), request.headers(), certificate)? {
+        let admitted = self.callers.admit(request.uri().path(), request.headers(), certificate);
+        if let Some(caller) = admitted.inspect_err(|_| self.refused())? {
             request.extensions_mut().insert(caller);
         }
         Ok(())
+    }
+
+    /// Somebody may be guessing: told at the first, the second, the fourth, so that a flood is a few lines.
+    fn refused(&self) {
+        let strangers = self.strangers.fetch_add(1, Ordering::Relaxed) + 1;
+        if strangers.is_power_of_two() {
+            tracing::warn!(strangers, "refused callers that nobody knows");
+        }
     }
 
     async fn route(&self, request: Request) -> Response {

@@ -20,10 +20,7 @@ use tokio::{
 };
 use tokio_rustls::server::TlsStream;
 
-use super::{
-    callers::Caller,
-    tls::{self, Tls},
-};
+use super::tls::{Shown, Tls};
 use crate::config::Listen;
 
 /// Owner and group may connect.
@@ -135,10 +132,10 @@ impl Connection {
         }
     }
 
-    /// Who is at the other end, where a certificate says so.
-    pub(super) fn caller(&self) -> Option<Caller> {
+    /// The certificate of whoever is at the other end, where there is one.
+    pub(super) fn shown(&self) -> Option<Shown> {
         match self {
-            Self::Tls(stream) => tls::caller(stream),
+            Self::Tls(stream) => Shown::on(stream),
             Self::Tcp(_) | Self::Unix(_) => None,
         }
     }

@@ -22,7 +22,7 @@ use tokio::{
 use super::{
     edge::Edge,
     listener::{Connection, Listener},
-    tls::Tls,
+    tls::{Shown, Tls},
     wire::{Answer, Line, TimedBody, Wire},
 };
 use crate::config::Limits;
@@ -154,11 +154,11 @@ impl Served {
                 return;
             }
         };
-        let caller = connection.caller();
+        let shown = connection.shown();
         let line = Arc::new(Line::new());
         let wire = TokioIo::new(Wire::new(connection, Arc::clone(&line), &self.limits));
         let service = service_fn(|mut request: Request<Incoming>| {
-            if let Some(caller) = &caller {
+            if let Some(caller) = shown.as_ref().and_then(Shown::caller) {
                 request.extensions_mut().insert(caller.clone());
             }
             // Now, and not when the answer is first worked on: hyper reads on in between.

@@ -17,7 +17,7 @@ use tokio_rustls::{
     rustls::{
         self, RootCertStore, ServerConfig,
         pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
-        server::WebPkiClientVerifier,
+        server::{NoServerSessionStorage, WebPkiClientVerifier},
     },
     server::TlsStream,
 };
@@ -28,7 +28,11 @@ use x509_cert::{
 };
 
 use super::callers::Caller;
-use crate::{config::TlsFiles, digest};
+use crate::{
+    clock::{Clock as _, SystemClock},
+    config::TlsFiles,
+    digest,
+};
 
 /// How often the files are looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -95,7 +99,7 @@ impl Tls {
     pub async fn watch(&self) {
         let mut seen = self.opened.clone();
         // What is being written is looked at once more before it is believed to be whole.
-        let mut pending = None;
+        let (mut pending, mut told) = (None, String::new());
         loop {
             tokio::time::sleep(LOOK).await;
             let look = look(&self.files);
@@ -111,13 +115,20 @@ impl Tls {
                 Ok(config) => {
                     *self.now.write() = Arc::new(config);
                     tracing::info!(cert = %self.files.cert.display(), "certificates read again");
+                    (seen, pending, told) = (look, None, String::new());
                 }
+                // Tried again each second, because what is in the way may not be what is looked at; told once.
                 Err(error) => {
-                    tracing::error!(%error, "certificates have changed and cannot be used, going on with the old ones");
+                    let error = error.to_string();
+                    if error != told {
+                        tracing::error!(
+                            error,
+                            "certificates have changed and cannot be used, going on with the old ones"
+                        );
+                        told = error;
+                    }
                 }
             }
-            seen = look;
-            pending = None;
         }
     }
 
@@ -166,6 +177,11 @@ fn read(files: &TlsFiles) -> Result<ServerConfig, TlsError> {
     };
     let mut config = builder.with_single_cert(chain, key).map_err(|error| unusable(&error))?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    if files.client_ca.is_some() {
+        // A session that is taken up again shows no certificate: one that has expired since would count on.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+    }
     Ok(config)
 }
 
@@ -187,26 +203,55 @@ fn malformed(path: &Path, wanted: &'static str, why: &dyn std::fmt::Display) -> 
     TlsError::Malformed { path: path.to_owned(), wanted, why: why.to_string() }
 }
 
-/// What a caller is called: the first URI of its certificate (a SPIFFE id, for example), else its first DNS name, else a
-/// hash of it. What the certificate says has been signed by a known authority.
-pub(super) fn caller(stream: &TlsStream<TcpStream>) -> Option<Caller> {
-    let certificate = stream.get_ref().1.peer_certificates()?.first()?;
-    let name = named(certificate).filter(|name| name.len() <= MOST_NAME);
-    Some(Caller(name.unwrap_or_else(|| SmolStr::from(digest::sha256(certificate)))))
+/// A caller's certificate.
+#[derive(Debug, Clone)]
+pub(super) struct Shown {
+    caller: Caller,
+    /// Until when it counts, in seconds since 1970: a connection may outlive it.
+    until: u64,
 }
 
-fn named(certificate: &[u8]) -> Option<SmolStr> {
-    let read = Certificate::from_der(certificate).ok()?;
-    let (_, names) = read.tbs_certificate.get::<SubjectAltName>().ok()??;
-    let uri = names.0.iter().find_map(|name| match name {
-        GeneralName::UniformResourceIdentifier(uri) => Some(SmolStr::from(uri.as_str())),
-        _ => None,
-    });
-    let dns = || {
-        names.0.iter().find_map(|name| match name {
-            GeneralName::DnsName(name) => Some(SmolStr::from(name.as_str())),
-            _ => None,
-        })
-    };
-    uri.or_else(dns)
+impl Shown {
+    /// What a connection's certificate says, which a known authority has signed.
+    ///
+    /// A caller is called by the first URI in it (a SPIFFE id, for example), else the first DNS name, else a hash of it.
+    pub(super) fn on(stream: &TlsStream<TcpStream>) -> Option<Self> {
+        let certificate = stream.get_ref().1.peer_certificates()?.first()?;
+        let read = Certificate::from_der(certificate).ok()?;
+        let name = named(&read).unwrap_or_else(|| SmolStr::from(digest::sha256(certificate)));
+        let until = read.tbs_certificate.validity.not_after.to_unix_duration().as_secs();
+        Some(Self { caller: Caller(name), until })
+    }
+
+    /// Whose it is, while it counts.
+    pub(super) fn caller(&self) -> Option<&Caller> {
+        let now = u64::try_from(SystemClock.now().as_seconds()).ok()?;
+        (now <= self.until).then_some(&self.caller)
+    }
+}
+
+fn named(certificate: &Certificate) -> Option<SmolStr> {
+    fn uri(name: &GeneralName) -> Option<&str> {
+        if let GeneralName::UniformResourceIdentifier(uri) = name { Some(uri.as_str()) } else { None }
+    }
+    fn dns(name: &GeneralName) -> Option<&str> {
+        if let GeneralName::DnsName(name) = name { Some(name.as_str()) } else { None }
+    }
+    let (_, names) = certificate.tbs_certificate.get::<SubjectAltName>().ok()??;
+    let plain = |name: &&str| (1..=MOST_NAME).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic());
+    let name = |wanted: fn(&GeneralName) -> Option<&str>| names.0.iter().find_map(wanted).filter(plain);
+    name(uri).or_else(|| name(dns)).map(SmolStr::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_counts_until_it_expires() {
+        let now = u64::try_from(SystemClock.now().as_seconds()).unwrap();
+        let shown = |until| Shown { caller: Caller("shop".into()), until };
+        assert_eq!(shown(now + 60).caller(), Some(&Caller("shop".into())));
+        assert_eq!(shown(now - 1).caller(), None);
+    }
 }

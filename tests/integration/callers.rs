@@ -11,7 +11,7 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::json;
 use tokio_rustls::rustls::{
-    ClientConfig, ClientConnection, RootCertStore, StreamOwned,
+    ClientConfig, ClientConnection, HandshakeKind, RootCertStore, StreamOwned,
     crypto::ring,
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _},
 };
@@ -149,6 +149,30 @@ fn a_certificate_of_the_authority_is_let_in() {
     assert!(thief.is_err(), "another authority's certificate: {thief:?}");
 }
 
+/// A session that is taken up again shows no certificate, and one that has expired since would count on.
+#[test]
+fn certificates_are_shown_anew_on_each_connection() {
+    let folder = tempfile::tempdir().unwrap();
+    certificates::make(folder.path());
+    certificates::sign(folder.path(), "shop", "URI:spiffe://example/shop");
+    for (auth, own, expected) in
+        [("mtls", Some((folder.path(), "shop")), HandshakeKind::Full), ("none", None, HandshakeKind::Resumed)]
+    {
+        let server = installation(auth, folder.path()).start();
+        let caller = Tls::new(&server, folder.path(), own);
+        let mut kind = None;
+        for _ in 0..3 {
+            let mut stream = caller.open().unwrap();
+            stream.write_all(&question().header("connection", "close").bytes()).unwrap();
+            let mut answer = Vec::new();
+            stream.read_to_end(&mut answer).unwrap();
+            assert!(answer.ends_with(br#"{"decision":true}"#), "{auth}");
+            kind = stream.conn.handshake_kind();
+        }
+        assert_eq!(kind, Some(expected), "{auth}");
+    }
+}
+
 /// A caller that is not known is answered before its body has come, and never has to send it.
 #[test]
 fn the_body_of_a_stranger_is_not_read() {
@@ -202,7 +226,11 @@ fn certificates_are_read_again_when_they_change() {
     put("next.pem", "server.pem");
     until("half a pair is noticed", || server.log().contains("cannot be used").then_some(()));
     assert_eq!(caller.shown().unwrap(), first, "half a pair is not used");
-    put("next.key", "server.key");
+    // What was in the way may not be what was looked at.
+    std::fs::remove_file(folder.path().join("server.key")).unwrap();
+    std::os::unix::fs::symlink(folder.path().join("later.key"), folder.path().join("server.key")).unwrap();
+    until("a file that is not there yet is noticed", || server.log().contains("cannot read").then_some(()));
+    put("next.key", "later.key");
     let next = CertificateDer::from_pem_file(folder.path().join("next.pem")).unwrap().to_vec();
     until("the new certificate is shown", || (caller.shown().unwrap() == next).then_some(()));
     kept.send(&question().bytes()).unwrap();

@@ -20,7 +20,7 @@ async fn shared() -> (Redis, Replica, String, Vec<u8>) {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_changed_byte_is_believed() {
     let (redis, replica, name, value) = shared().await;
-    let payload = value.windows(11).position(|bytes| bytes == b"{\"revision\"").unwrap();
+    let payload = value.windows(5).position(|bytes| bytes == b"{\"id\"").unwrap();
     let mut readable_without_a_mac = 0;
     for at in 0..value.len() {
         let mut flipped = value.clone();
@@ -33,7 +33,8 @@ async fn no_changed_byte_is_believed() {
             _ => Unusable::BadMac,
         };
         assert_eq!(why, expected, "byte {at}");
-        let readable = at >= payload && serde_json::from_slice::<serde_json::Value>(&flipped[payload..]).is_ok();
+        let mut document = serde_json::Deserializer::from_slice(&flipped[payload..]).into_iter::<serde_json::Value>();
+        let readable = at >= payload && document.next().is_some_and(|read| read.is_ok());
         readable_without_a_mac += usize::from(readable);
     }
     assert!(readable_without_a_mac > 20, "the control: without the MAC some would be read as a site");

@@ -55,7 +55,7 @@ async fn a_crowd_is_shared_up_to_a_limit() {
     let length = redis.value(&redis.names()[0]).len();
     assert!(length > 64 * 1024 && length < MOST, "{length} bytes: read aside, and within the limit");
     let dropped = replica.cache.counts().dropped_puts.get();
-    replica.cache.put(EPOCH, Revision(2), Arc::new(add(5_000..20_000)));
+    replica.cache.put(EPOCH, Revision(2), Arc::new(add(5_000..40_000)));
     until("it is given up", || async { (replica.cache.counts().dropped_puts.get() > dropped).then_some(()) }).await;
     assert!(matches!(replica.get("crowd").await, Lookup::Hit(found) if found.tag == Revision(1)));
 }

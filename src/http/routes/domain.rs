@@ -3,7 +3,10 @@
 //! The same bodies, limits and pages as for sites; what is asked is a [`PolicyDomain`], which never changes, so that there
 //! are no revisions. An answer names the policies that it was made by in `Policy-Fingerprint`.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{
     Router,
@@ -22,7 +25,7 @@ use super::{
     search::{self, Hit, Pages},
 };
 use crate::{
-    domains::{Ask, Decided, Fault, PolicyDomain, Thing},
+    domains::{Ask, Decided, Fault, Overlay, PolicyDomain, Thing},
     http::{
         authzen::{self, Asking, EvaluationRequest, Evaluations, Open, SearchRequest, Sought},
         json::{self as body_json, Json, Members},
@@ -30,8 +33,10 @@ use crate::{
     },
 };
 
-/// How many candidates of a search are asked about before others get their turn.
-const AT_ONCE: usize = 64;
+/// How long one request is worked on before others get their turn.
+const TURN: Duration = Duration::from_micros(500);
+/// How much of a policy's failure is logged, in characters.
+const FAULT: usize = 300;
 /// How many candidates one page looks at, at most.
 const CANDIDATES: usize = 10_000;
 
@@ -41,6 +46,22 @@ struct Place {
     service: Service,
     name: SmolStr,
     domain: Arc<PolicyDomain>,
+}
+
+/// How long a request has been worked on since others last had their turn.
+struct Turn(Instant);
+
+impl Turn {
+    fn new() -> Self {
+        Self(Instant::now())
+    }
+    /// Lets others go first, when it has been long enough.
+    async fn end(&mut self) {
+        if self.0.elapsed() >= TURN {
+            tokio::task::yield_now().await;
+            self.0 = Instant::now();
+        }
+    }
 }
 
 /// The routes of one domain.
@@ -109,14 +130,14 @@ impl Question {
         candidate.clone_into(open);
     }
 
-    fn decided(&self, domain: &PolicyDomain) -> Result<Decided, Problem> {
+    fn decided(&self, domain: &PolicyDomain, overlay: &mut Overlay) -> Result<Decided, Problem> {
         let ask = Ask {
             subject: self.subject.thing(),
             action: &self.action,
             resource: self.resource.thing(),
             context: &self.context,
         };
-        domain.decide(&ask).map_err(|fault| undecided(&fault))
+        domain.decide(&ask, overlay).map_err(|fault| undecided(&fault))
     }
 }
 
@@ -144,9 +165,10 @@ fn values(members: &Members<'_>) -> Map<String, Value> {
     }
 }
 
-/// A policy failed: neither a yes nor a no.
+/// A policy failed: neither a yes nor a no. What it says may repeat what the caller sent.
 fn undecided(fault: &Fault) -> Problem {
-    tracing::error!(%fault, "a policy of a domain failed");
+    let said: String = fault.to_string().chars().take(FAULT).collect();
+    tracing::error!(fault = said, "a policy of a domain failed");
     Problem::new(
         StatusCode::SERVICE_UNAVAILABLE,
         "policy_failed",
@@ -167,11 +189,13 @@ async fn evaluations(State(place): State<Place>, request: Request) -> Result<Res
         Evaluations::One(question) => one(&place, &question),
         Evaluations::Several(batch) => {
             let items: Vec<_> = batch.questions().collect();
+            let (mut overlay, mut turn) = (Overlay::default(), Turn::new());
             let mut bodies = Vec::with_capacity(items.len());
             for item in &items {
                 let last = match item {
                     Ok(asking) => {
-                        let body = answered(&place, *asking)?;
+                        turn.end().await;
+                        let body = answered(&place, *asking, &mut overlay)?;
                         let last = batch.until.ends(body.decision);
                         bodies.push(body);
                         last
@@ -190,13 +214,13 @@ async fn evaluations(State(place): State<Place>, request: Request) -> Result<Res
 }
 
 fn one(place: &Place, question: &EvaluationRequest<'_>) -> Result<Response, Problem> {
-    Ok(stamped(place, reply::json(StatusCode::OK, &answered(place, question.asking())?)?))
+    Ok(stamped(place, reply::json(StatusCode::OK, &answered(place, question.asking(), &mut Overlay::default())?)?))
 }
 
-fn answered(place: &Place, asking: Asking<'_, '_>) -> Result<DecisionBody, Problem> {
+fn answered(place: &Place, asking: Asking<'_, '_>, overlay: &mut Overlay) -> Result<DecisionBody, Problem> {
     let domain = &place.domain;
     let explain = matches!(asking.context.get("explain"), Some(Json::Bool(true)));
-    let decided = Question::of(asking).decided(domain);
+    let decided = Question::of(asking).decided(domain, overlay);
     place.service.app().meter().decided_elsewhere(&place.name, decided.as_ref().ok().map(|decided| decided.allowed));
     let decided = decided?;
     Ok(if explain {
@@ -242,16 +266,15 @@ async fn hits(
         Sought::Action => domain.between(&question.subject.kind, &question.resource.kind).collect(),
     };
     let (mut hits, mut looked_at) = (Vec::new(), None);
+    let (mut overlay, mut turn) = (Overlay::default(), Turn::new());
     let behind = candidates.into_iter().filter(|one| after.is_none_or(|after| one.as_str() > after));
     for (n, candidate) in behind.enumerate() {
         if n == CANDIDATES {
             return Ok((hits, looked_at));
         }
-        if n % AT_ONCE == AT_ONCE - 1 {
-            tokio::task::yield_now().await;
-        }
+        turn.end().await;
         question.put(&request.sought, candidate);
-        if question.decided(domain)?.allowed {
+        if question.decided(domain, &mut overlay)?.allowed {
             // One more than is wanted tells whether more follow.
             if hits.len() == limit {
                 return Ok((hits, looked_at));

@@ -50,7 +50,7 @@ struct PageBody {
     next_token: String,
     /// How many results are here.
     count: usize,
-    /// How many there are on all pages, where that is known: of actions, and where one page is all.
+    /// How many there are on all pages, where that is known: where one page is all, and of actions on sites.
     #[serde(skip_serializing_if = "Option::is_none")]
     total: Option<usize>,
 }
