@@ -263,7 +263,7 @@ fn everything_wrong_with_a_folder_is_told() {
         ("domain.toml", "entities =", "entity =", "domain.toml:"),
         ("domain.toml", "\"entities.json\"", "\"other.json\"", "other.json: there is no such file"),
         ("domain.toml", "\"Door\"", "\"Gate\"", "`types.door`: the schema has no entity type `Gate`"),
-        ("domain.toml", "\"Robot\"", "\"Person\"", "the same entity type"),
+        ("domain.toml", "\"Door\"", "\"Person\"", "the same entity type"),
         ("domain.toml", "\"level\"", "\"rank\"", "names `rank`, which `Person` has not"),
         ("domain.toml", "\"admit\"", "\"maybe\"", "unknown variant `maybe`"),
         ("schema.cedarschema", "entity Team;", "entity Team", "schema.cedarschema:"),

@@ -60,7 +60,7 @@ entities = "entities.json"
 entity = "Person"
 trusted = ["flag", "count", "text", "level", "friend", "address", "price", "at", "span", "texts", "levels", "record"]
 [types.guest]
-entity = "Person"
+entity = "Guest"
 unlisted = "admit"
 trusted = ["flag", "level", "record", "address"]
 [types.level]
@@ -74,7 +74,8 @@ entity Person in [Person] {
   "flag"?: Bool, "count"?: Long, "text"?: String, "level"?: Level, "friend"?: Person, "address"?: ipaddr,
   "price"?: decimal, "at"?: datetime, "span"?: duration, "texts"?: Set<String>, "levels"?: Set<Level>, "record"?: Note,
 };
-action see appliesTo { principal: Person, resource: [Person, Level], context: {
+entity Guest { "flag"?: Bool, "count"?: Long, "level"?: Level, "record"?: Note, "address"?: ipaddr };
+action see appliesTo { principal: [Person, Guest], resource: [Person, Level], context: {
   "flag"?: Bool, "count"?: Long, "text"?: String, "level"?: Level, "friend"?: Person, "address"?: ipaddr,
   "price"?: decimal, "at"?: datetime, "span"?: duration, "texts"?: Set<String>, "levels"?: Set<Level>, "record"?: Note,
   "action"?: Note,

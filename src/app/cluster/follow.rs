@@ -120,6 +120,8 @@ impl Following {
         if hinted && !wanted && self.look()? {
             return Ok(self.due.saturating_duration_since(Instant::now()));
         }
+        // Each thing that is asked may take its time, and a clock that stands still is to be noticed in the meantime.
+        self.compare_clocks();
         let meter = Arc::clone(&self.meter);
         let failed = |error: &StoreError| meter.poll_failed(error);
         let at = SystemBootClock.boottime();
@@ -153,7 +155,9 @@ impl Following {
 
     /// Looks for the commit that was heard of, and tells the registry of it. False where it takes a poll.
     fn look(&mut self) -> Result<bool, StoreError> {
-        let Some(view) = self.follower.view().filter(|_| self.replica.is_connected()) else { return Ok(false) };
+        // A lease that was given up is not taken up again: a poll brings another.
+        let may = self.replica.is_connected() && self.view.lease().is_some();
+        let Some(view) = self.follower.view().filter(|_| may) else { return Ok(false) };
         // What holds on to a view holds up its successor (`drain`).
         let (epoch, applied) = (view.epoch().clone(), view.revision());
         if fault::mutant(Mutant::StandbyPoll) || Instant::now() >= self.due {
@@ -179,6 +183,7 @@ impl Following {
 
     /// Tells the registry what is published.
     fn tell(&mut self) -> Result<(), StoreError> {
+        self.compare_clocks();
         let Some(view) = self.follower.view() else { return Ok(()) };
         self.replica.tell(view.epoch(), view.revision()).inspect_err(|error| self.meter.poll_failed(error))
     }
