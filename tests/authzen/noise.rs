@@ -75,7 +75,7 @@ entity Person in [Person] {
   "price"?: decimal, "at"?: datetime, "span"?: duration, "texts"?: Set<String>, "levels"?: Set<Level>, "record"?: Note,
 };
 entity Guest { "flag"?: Bool, "count"?: Long, "level"?: Level, "record"?: Note, "address"?: ipaddr };
-action see appliesTo { principal: [Person, Guest], resource: [Person, Level], context: {
+action see appliesTo { principal: [Person, Guest], resource: [Person, Guest, Level], context: {
   "flag"?: Bool, "count"?: Long, "text"?: String, "level"?: Level, "friend"?: Person, "address"?: ipaddr,
   "price"?: decimal, "at"?: datetime, "span"?: duration, "texts"?: Set<String>, "levels"?: Set<Level>, "record"?: Note,
   "action"?: Note,
