@@ -9,12 +9,12 @@ use std::sync::Arc;
 use super::{Circumstances, Facts, Flags, REASONS, Strengths, parts::Parts};
 use crate::{
     decision::{self, Roles, Slice},
-    policy::{ActionIx, Bundle, Domain, Problem, Problems, RoleIx, Source},
+    policy::{ActionIx, Bundle, Names, Problem, Problems, RoleIx, Source},
     site::{Mode, Template},
 };
 
-/// What a bundle must know of the sites domain.
-pub const SITES: Domain = Domain { namespace: "Sites", role_type: "Role", literal_types: &["Role", "Mode"] };
+/// The names of the sites domain's schema.
+pub const SITES: Names = Names { namespace: "Sites", role_type: "Role", literal_types: &["Role", "Mode"] };
 
 /// The roles that the service gives by itself; every other role of the schema is a person-level one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -76,10 +76,10 @@ mod tests {
     use super::*;
     use crate::{
         decision::{Part, entity_uid, evaluate},
-        policy::{Domain, Source},
+        policy::{Names, Source},
     };
 
-    const DOORS: Domain = Domain { namespace: "Doors", role_type: "Role", literal_types: &["Role"] };
+    const DOORS: Names = Names { namespace: "Doors", role_type: "Role", literal_types: &["Role"] };
 
     const SCHEMA: &str = "namespace Doors {
       entity Role enum [\"Guest\", \"Host\"];

@@ -3,9 +3,9 @@
 use cedar_policy_core::ast::{self, Context};
 
 use super::*;
-use crate::policy::{Domain, Source};
+use crate::policy::{Names, Source};
 
-const DOORS: Domain = Domain { namespace: "Doors", role_type: "Role", literal_types: &["Role"] };
+const DOORS: Names = Names { namespace: "Doors", role_type: "Role", literal_types: &["Role"] };
 
 const SCHEMA: &str = "namespace Doors {
   entity Role enum [\"Guest\", \"Host\"];

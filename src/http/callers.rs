@@ -6,12 +6,15 @@
 //! Keys are compared by their authentication codes under a key of this process, all of them to the end: how long it takes
 //! says nothing about how much of a guess was right, or whose it was.
 
+use std::borrow::Cow;
+
 use axum::{
     extract::Request,
     http::{HeaderMap, HeaderValue, StatusCode, header},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use hmac::{Hmac, KeyInit as _, Mac as _};
+use percent_encoding::percent_decode;
 use sha2::Sha256;
 use smol_str::SmolStr;
 
@@ -134,8 +137,8 @@ impl Keys {
     /// (RFC 6749 §2.3.1).
     fn holder_of(&self, said: &str) -> Option<Caller> {
         let bytes = STANDARD.decode(said).ok()?;
-        let encoded = || percent_decoded(std::str::from_utf8(&bytes).ok()?);
-        self.holder(&bytes).or_else(|| self.holder(&encoded()?))
+        let encoded = || Cow::from(percent_decode(&bytes));
+        self.holder(&bytes).or_else(|| self.holder(&encoded()))
     }
 
     /// Who holds it. Every key is looked at, whichever it is.
@@ -157,24 +160,6 @@ fn credentials<'h>(headers: &'h HeaderMap, scheme: &str) -> Option<&'h str> {
     let (Some(only), None) = (said.next(), said.next()) else { return None };
     let (named, rest) = only.to_str().ok()?.split_once(' ')?;
     named.eq_ignore_ascii_case(scheme).then(|| rest.trim())
-}
-
-/// The text without percent-encoding; none where there is none or it is not well formed.
-fn percent_decoded(text: &str) -> Option<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&byte, after)) = rest.split_first() {
-        rest = after;
-        if byte != b'%' {
-            bytes.push(byte);
-            continue;
-        }
-        let (digits, after) = rest.split_at_checked(2)?;
-        let digits = std::str::from_utf8(digits).ok().filter(|digits| digits.bytes().all(|d| d.is_ascii_hexdigit()))?;
-        bytes.push(u8::from_str_radix(digits, 16).ok()?);
-        rest = after;
-    }
-    (bytes.len() < text.len()).then_some(bytes)
 }
 
 #[cfg(test)]

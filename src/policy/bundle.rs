@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use smol_str::SmolStr;
 
 use super::{
-    Action, ActionIx, Bucket, Domain, Problem, Problems, Role, RoleIx, Source, Sources, error::line_of, index, rules,
+    Action, ActionIx, Bucket, Names, Problem, Problems, Role, RoleIx, Source, Sources, error::line_of, index, rules,
     schema::Vocabulary,
 };
 use crate::digest;
@@ -68,15 +68,15 @@ impl Bundle {
     /// # Errors
     /// Everything that is wrong, with file and line: syntax, validation errors and warnings, a condition that reads
     /// beyond principal and resource, and the house rules (`rules`).
-    pub fn build(schema: &Source, policies: &[Source], domain: &Domain) -> Result<Self, Problems> {
-        let vocabulary = Vocabulary::parse(schema, domain).map_err(Problems)?;
+    pub fn build(schema: &Source, policies: &[Source], names: &Names) -> Result<Self, Problems> {
+        let vocabulary = Vocabulary::parse(schema, names).map_err(Problems)?;
         let mut problems = Vec::new();
         let mut found: Vec<(Policy, PolicyMeta)> = Vec::new();
         let mut files: Vec<&Source> = policies.iter().collect();
         files.sort_by(|a, b| a.path.cmp(&b.path));
         for file in files {
             match PolicySet::from_str(&file.text) {
-                Ok(set) => rules::read(file, &set, &vocabulary, domain, &mut found, &mut problems),
+                Ok(set) => rules::read(file, &set, &vocabulary, names, &mut found, &mut problems),
                 Err(error) => problems.extend(syntax(file, &error)),
             }
         }

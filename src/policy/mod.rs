@@ -5,7 +5,7 @@
 //! without warnings, slice level 1, the house rules (`rules`), and the action-and-role index, whose equality to the
 //! full set is checked before anybody may use it (`assignment::SitePolicies`).
 //!
-//! It knows a policy domain only as values: [`Domain`] names the schema's namespace and its role type. Nothing in here
+//! It knows a policy domain only by [`Names`]: the schema's namespace and its role type. Nothing in here
 //! knows what a site is.
 
 use serde::{Deserialize, Serialize};
@@ -40,9 +40,9 @@ pub struct Sources {
     pub policies: Vec<Source>,
 }
 
-/// What a bundle must know of its policy domain, as values.
+/// By which names a bundle finds its way in its schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Domain {
+pub struct Names {
     /// The schema's namespace, for example `Sites`.
     pub namespace: &'static str,
     /// The enumerated entity type whose members are roles, for example `Role`.

@@ -13,7 +13,7 @@ use serde_json::Value;
 use smol_str::SmolStr;
 
 use super::{
-    Domain, Effect, PolicyMeta, Problem, Source,
+    Effect, Names, PolicyMeta, Problem, Source,
     bundle::scope,
     error::{line_of, line_of_text},
     schema::Vocabulary,
@@ -24,7 +24,7 @@ pub(super) fn read(
     file: &Source,
     set: &PolicySet,
     vocabulary: &Vocabulary,
-    domain: &Domain,
+    names: &Names,
     found: &mut Vec<(Policy, PolicyMeta)>,
     problems: &mut Vec<Problem>,
 ) {
@@ -48,7 +48,7 @@ pub(super) fn read(
             problem(format!("`@id(\"{id}\")` is taken by {}:{}", other.path, other.line));
             continue;
         }
-        match meta(file, line, id, policy, vocabulary, domain) {
+        match meta(file, line, id, policy, vocabulary, names) {
             Ok(meta) => found.push((policy.new_id(PolicyId::new(id)), meta)),
             Err(reasons) => reasons.into_iter().for_each(&mut problem),
         }
@@ -61,7 +61,7 @@ fn meta(
     id: &str,
     policy: &Policy,
     vocabulary: &Vocabulary,
-    domain: &Domain,
+    names: &Names,
 ) -> Result<PolicyMeta, Vec<String>> {
     let mut reasons = Vec::new();
     let doc = policy.annotation("doc").unwrap_or_default().to_owned();
@@ -90,8 +90,8 @@ fn meta(
     }
     for literal in policy.entity_literals() {
         let type_name = literal.type_name().to_string();
-        let known = type_name.strip_prefix(domain.namespace).and_then(|rest| rest.strip_prefix("::"));
-        let allowed = known.is_some_and(|name| name == "Action" || domain.literal_types.contains(&name));
+        let known = type_name.strip_prefix(names.namespace).and_then(|rest| rest.strip_prefix("::"));
+        let allowed = known.is_some_and(|name| name == "Action" || names.literal_types.contains(&name));
         if !allowed {
             reasons.push(format!(
                 "`{id}` names `{literal}`: a rule speaks of roles and facts, not of single people or things"

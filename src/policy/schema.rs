@@ -10,7 +10,7 @@ use cedar_policy_core::ast;
 use serde_json::Value;
 use smol_str::SmolStr;
 
-use super::{Domain, Problem, Source, error::line_of};
+use super::{Names, Problem, Source, error::line_of};
 
 /// Number of an action within its bundle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -53,7 +53,7 @@ pub(crate) struct Vocabulary {
 }
 
 impl Vocabulary {
-    pub(super) fn parse(source: &Source, domain: &Domain) -> Result<Self, Vec<Problem>> {
+    pub(super) fn parse(source: &Source, names: &Names) -> Result<Self, Vec<Problem>> {
         let whole = |reason: String| vec![Problem::of_file(&source.path, reason)];
         let (fragment, warnings) =
             SchemaFragment::from_cedarschema_str(&source.text).map_err(|error| vec![syntax(source, &error)])?;
@@ -89,7 +89,7 @@ impl Vocabulary {
         }
         // The file's order is the catalogue's order; Cedar keeps none.
         actions.sort_by_key(|action| position(&source.text, &action.name));
-        let roles = roles(&json, domain).map_err(|reason| whole(reason.to_owned()))?;
+        let roles = roles(&json, names).map_err(|reason| whole(reason.to_owned()))?;
         let action_by_name = numbered(&actions, |action| &action.name).map(|(n, name)| (name, ActionIx(n))).collect();
         let role_by_name = numbered(&roles, |role| &role.name).map(|(n, name)| (name, RoleIx(n))).collect();
         Ok(Self { schema, actions, roles, action_by_name, role_by_name })
@@ -116,14 +116,14 @@ fn position(text: &str, action: &str) -> usize {
     text.find(&format!("action {action} ")).unwrap_or(usize::MAX)
 }
 
-fn roles(json: &Value, domain: &Domain) -> Result<Vec<Role>, &'static str> {
+fn roles(json: &Value, names: &Names) -> Result<Vec<Role>, &'static str> {
     const REASON: &str = "the schema does not declare the domain's role type as an enumeration";
-    let names = json
-        .pointer(&format!("/{}/entityTypes/{}/enum", domain.namespace, domain.role_type))
+    let members = json
+        .pointer(&format!("/{}/entityTypes/{}/enum", names.namespace, names.role_type))
         .and_then(Value::as_array)
         .ok_or(REASON)?;
-    let type_name = format!("{}::{}", domain.namespace, domain.role_type).parse().map_err(|_| REASON)?;
-    Ok(names
+    let type_name = format!("{}::{}", names.namespace, names.role_type).parse().map_err(|_| REASON)?;
+    Ok(members
         .iter()
         .filter_map(Value::as_str)
         .map(|name| Role {
