@@ -4,7 +4,12 @@
 //! panic included, the session is dropped and the next transaction makes a new one. The server rolls back what a lost
 //! session left open.
 
-use std::{cell::RefCell, collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    cell::RefCell,
+    collections::{BTreeSet, HashMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::BytesMut;
 use futures_util::future::{join, join_all, try_join_all};
@@ -20,9 +25,10 @@ use super::{
 };
 use crate::{
     fault::{self, Mutant, Point},
+    revision::Revision,
     store::{
         StoreError,
-        sql::db::{Connection, Db, Ending, Fault, Param, Row, Value},
+        sql::db::{Asked, Connection, Db, Ending, Fault, Param, Row, Value},
     },
 };
 
@@ -36,6 +42,9 @@ const COMMIT: Duration = Duration::from_secs(5);
 /// none other. A standby refuses.
 const LOCK: &str = "BEGIN ISOLATION LEVEL READ COMMITTED;
     SELECT substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) AS timeline FROM head FOR UPDATE";
+
+/// By which column a table without a key of its own has its rows in the order in which they were added.
+const INSERTION_ORDER: &str = "n";
 
 /// What a connection is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,20 +70,37 @@ struct Kept {
     timeline: RefCell<Option<String>>,
 }
 
+/// What was asked while a change began, with the answers, in order.
+type InHand = VecDeque<(Asked<'static>, Vec<Row>)>;
+
 impl Kept {
     fn new(session: Session) -> Self {
         Self { session, prepared: RefCell::default(), timeline: RefCell::default() }
     }
 
-    /// Begins a transaction.
-    fn begin(&self, sql: &str) -> Result<(), StoreError> {
-        let asked = async { self.session.client().simple_query(sql).await.map_err(|error| failed(&error)) };
-        let answers = self.session.block(STATEMENT, asked)?;
-        *self.timeline.borrow_mut() = answers.iter().find_map(|answer| match answer {
+    /// Begins a transaction, and asks what is foreseen on the same way: every statement takes its own snapshot, when those before
+    /// it are done, and so after the lock.
+    fn begin(&self, sql: &str, foreseen: &[Asked<'static>]) -> Result<InHand, StoreError> {
+        let prepared = Statements::on(self).prepared_all(foreseen.iter().map(|(sql, _)| &**sql))?;
+        let client = self.session.client();
+        let query = async |statement: &Statement, params: &[Param<'_>]| {
+            let params: Vec<&(dyn ToSql + Sync)> = params.iter().map(|param| param as _).collect();
+            client.query(statement, &params).await
+        };
+        let foreseen_now = prepared.iter().zip(foreseen).map(|(statement, (_, params))| query(statement, params));
+        let asked = async { Ok(join(client.simple_query(sql), join_all(foreseen_now)).await) };
+        let (begun, found) = self.session.block(STATEMENT, asked)?;
+        let begun = begun.map_err(|error| failed(&error))?;
+        *self.timeline.borrow_mut() = begun.iter().find_map(|answer| match answer {
             SimpleQueryMessage::Row(row) => row.get("timeline").map(str::to_owned),
             _ => None,
         });
-        Ok(())
+        let mut in_hand = InHand::new();
+        for ((statement, asked), found) in prepared.iter().zip(foreseen).zip(found) {
+            let found = found.map_err(|error| failed(&error))?;
+            in_hand.push_back((asked.clone(), rows_of(statement, &found)?));
+        }
+        Ok(in_hand)
     }
 }
 
@@ -84,17 +110,17 @@ impl PostgresConnection {
     }
 
     /// Begins a transaction, on a new session where the old one is lost.
-    fn begin(&mut self, sql: &str) -> Result<Kept, StoreError> {
+    fn begin(&mut self, sql: &str, foreseen: &[Asked<'static>]) -> Result<(Kept, InHand), StoreError> {
         if let Some(kept) = self.kept.take()
             && !kept.session.client().is_closed()
-            && kept.begin(sql).is_ok()
+            && let Ok(in_hand) = kept.begin(sql, foreseen)
         {
-            return Ok(kept);
+            return Ok((kept, in_hand));
         }
-        // Nothing has been asked of the transaction yet: it is as good as new.
+        // Nothing has been written yet: another transaction is as good as this one.
         let kept = Kept::new(self.server.connect()?);
-        kept.begin(sql)?;
-        Ok(kept)
+        let in_hand = kept.begin(sql, foreseen)?;
+        Ok((kept, in_hand))
     }
 
     fn run(kept: &Kept, sql: &str) -> Result<(), StoreError> {
@@ -122,7 +148,7 @@ impl PostgresConnection {
 
 impl Connection for PostgresConnection {
     fn read(&mut self, work: &mut dyn FnMut(&dyn Db) -> Result<(), StoreError>) -> Result<(), StoreError> {
-        let kept = self.begin("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
+        let (kept, _) = self.begin("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", &[])?;
         work(&Statements::on(&kept))?;
         Self::run(&kept, "COMMIT")?;
         self.kept = Some(kept);
@@ -137,14 +163,18 @@ impl Connection for PostgresConnection {
         Ok(())
     }
 
-    fn write(&mut self, work: &mut dyn FnMut(&dyn Db) -> Result<Ending, StoreError>) -> Result<(), StoreError> {
+    fn write(
+        &mut self,
+        foreseen: &dyn Fn(&'static str) -> Vec<Asked<'static>>,
+        work: &mut dyn FnMut(&dyn Db) -> Result<Ending, StoreError>,
+    ) -> Result<(), StoreError> {
         if self.mode == Mode::Reads {
             return Err(StoreError::Unavailable("the database was opened to be read only".into()));
         }
         // Whoever has the head's row is the only one that changes anything, here and in every other replica; what is read
         // from now on is what the one before has committed.
-        let kept = self.begin(LOCK)?;
-        let statements = Statements::on(&kept);
+        let (kept, in_hand) = self.begin(LOCK, &foreseen(INSERTION_ORDER))?;
+        let statements = Statements { in_hand: in_hand.into(), ..Statements::on(&kept) };
         let ending = work(&statements).and_then(|ending| match ending {
             Ending::Leave => Ok(ending),
             Ending::Notes | Ending::Change(_) => statements.settle().map(|()| ending),
@@ -152,8 +182,6 @@ impl Connection for PostgresConnection {
         match ending {
             Ok(Ending::Notes) => Self::commit(&kept)?,
             Ok(Ending::Change(_)) => {
-                // Heard when the commit is done; a hint, without which replicas find it a poll later.
-                Self::run(&kept, "NOTIFY mandate")?;
                 Self::commit(&kept)?;
                 fault::point(Point::AfterCommit);
             }
@@ -180,6 +208,8 @@ struct Statements<'c> {
     kept: &'c Kept,
     /// What was put off: it is sent in front of whatever is asked next, without waiting for its answers in between.
     put_off: RefCell<Vec<PutOff>>,
+    /// What is known already; nothing once something is written.
+    in_hand: RefCell<InHand>,
 }
 
 /// A statement that can wait.
@@ -191,7 +221,20 @@ struct PutOff {
 
 impl<'c> Statements<'c> {
     fn on(kept: &'c Kept) -> Self {
-        Self { kept, put_off: RefCell::default() }
+        Self { kept, put_off: RefCell::default(), in_hand: RefCell::default() }
+    }
+
+    /// The answer to what was foreseen, once.
+    fn foreseen(&self, sql: &str, params: &[Param<'_>]) -> Option<Vec<Row>> {
+        let mut in_hand = self.in_hand.borrow_mut();
+        // They are asked for in their order, all but a few.
+        let at = in_hand.iter().position(|((known, with), _)| known == sql && with == params)?;
+        in_hand.remove(at).map(|(_, rows)| rows)
+    }
+
+    /// From now on what was read before is not what is there.
+    fn writes(&self) {
+        self.in_hand.borrow_mut().clear();
     }
 
     /// Runs what was put off.
@@ -214,8 +257,9 @@ impl<'c> Statements<'c> {
         let all = async { Ok(join(join_all(earlier.iter().map(run)), asked).await) };
         let (ran, answer) = self.wait(all)?;
         for (one, ran) in earlier.iter().zip(ran) {
-            // The first one that failed is the reason for all that follow.
-            ran.map_err(|error| fault_of(&error).because(&one.refused))?;
+            // The first one that failed is the reason for all that follow. It is not what is asked now, and must not be taken
+            // for its refusal.
+            ran.map_err(|error| Fault::Store(fault_of(&error).because(&one.refused).into()))?;
         }
         answer.map_err(|error| fault_of(&error))
     }
@@ -231,6 +275,15 @@ impl<'c> Statements<'c> {
         Ok(statement)
     }
 
+    /// The same for several: those that are not known yet are prepared on one way.
+    fn prepared_all<'s>(&self, all: impl Iterator<Item = &'s str> + Clone) -> Result<Vec<Statement>, Fault> {
+        let new: BTreeSet<&str> = all.clone().filter(|sql| !self.kept.prepared.borrow().contains_key(*sql)).collect();
+        let texts: Vec<String> = new.iter().map(|sql| sql.replace('?', "$")).collect();
+        let statements = self.wait(try_join_all(texts.iter().map(|text| self.kept.session.client().prepare(text))))?;
+        self.kept.prepared.borrow_mut().extend(new.into_iter().map(str::to_owned).zip(statements));
+        all.map(|sql| self.prepared(sql)).collect()
+    }
+
     fn wait<T>(&self, work: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Result<T, Fault> {
         match self.kept.session.within(STATEMENT, work).map_err(Fault::Store)? {
             Some(Ok(answer)) => Ok(answer),
@@ -242,17 +295,25 @@ impl<'c> Statements<'c> {
 
 impl Db for Statements<'_> {
     fn query(&self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, Fault> {
+        if let Some(rows) = self.foreseen(sql, params) {
+            return Ok(rows);
+        }
         let statement = self.prepared(sql)?;
         let params: Vec<&(dyn ToSql + Sync)> = params.iter().map(|param| param as _).collect();
         rows_of(&statement, &self.ask(self.kept.session.client().query(&statement, &params))?)
     }
     fn execute(&self, sql: &str, params: &[Param<'_>]) -> Result<u64, Fault> {
+        self.writes();
         let statement = self.prepared(sql)?;
         let params: Vec<&(dyn ToSql + Sync)> = params.iter().map(|param| param as _).collect();
         self.ask(self.kept.session.client().execute(&statement, &params))
     }
     fn query_all(&self, statements: &[&str], params: &[Param<'_>]) -> Result<Vec<Vec<Row>>, Fault> {
-        let prepared = statements.iter().map(|sql| self.prepared(sql)).collect::<Result<Vec<_>, _>>()?;
+        let foreseen: Option<_> = statements.iter().map(|sql| self.foreseen(sql, params)).collect();
+        if let Some(answers) = foreseen {
+            return Ok(answers);
+        }
+        let prepared = self.prepared_all(statements.iter().copied())?;
         let params: Vec<&(dyn ToSql + Sync)> = params.iter().map(|param| param as _).collect();
         let client = self.kept.session.client();
         let answers = self.ask(try_join_all(prepared.iter().map(|statement| client.query(statement, &params))))?;
@@ -260,13 +321,18 @@ impl Db for Statements<'_> {
         prepared.iter().zip(&answers).map(rows).collect()
     }
     fn later(&self, sql: &str, params: &[Param<'_>], refused: &str) -> Result<(), Fault> {
+        self.writes();
         let statement = self.prepared(sql)?;
         let params = params.iter().cloned().map(Param::into_owned).collect();
         self.put_off.borrow_mut().push(PutOff { statement, params, refused: refused.to_owned() });
         Ok(())
     }
+    fn announce(&self, revision: Revision) -> Result<(), StoreError> {
+        // Heard when the commit is done; a hint, without which replicas find it a poll later.
+        Ok(self.later("SELECT pg_notify('mandate', ?1)", &[revision.0.to_string().into()], "")?)
+    }
     fn insertion_order(&self) -> &'static str {
-        "n"
+        INSERTION_ORDER
     }
     fn timeline(&self) -> Result<String, StoreError> {
         if fault::mutant(Mutant::StandbyPoll) {

@@ -8,13 +8,14 @@
 //! all of it is refused. Optimistic locking lost: a handover that must be tried again looks like a refusal.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet, HashMap},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
 };
 
 use super::{
-    db::{Db, Ending},
+    db::{Asked, Db, Ending},
     fields::contradiction,
     handovers, log, people, policies, replies, sagas, sites,
 };
@@ -27,6 +28,19 @@ use crate::{
     site::Site,
     store::{Changes, Committed, Decide, Loaded, POLICY_KEY, StoreError, Verdict, Wanted},
 };
+
+/// The queries that a change with these wants begins with, and those that follow from nothing that it finds. A site's agencies,
+/// and whatever else does, are not among them.
+pub(super) fn foreseen(wanted: &Wanted, order: &str) -> Vec<Asked<'static>> {
+    let always = [log::HEAD.into(), log::LAST.into(), replies::oldest_asks(order).into()];
+    let always = always.map(|sql: Cow<'_, str>| (sql, Vec::new()));
+    let sites = wanted.sites.iter().flat_map(sites::load_asks);
+    let handover = wanted.handover.as_ref().map(handovers::load_asks);
+    let accounts = wanted.accounts.iter().map(people::closing_asks);
+    let agencies = wanted.agencies.iter().flat_map(people::load_agency_asks);
+    let key = wanted.key.as_ref().map(replies::load_asks);
+    always.into_iter().chain(sites).chain(handover).chain(accounts).chain(agencies).chain(key).collect()
+}
 
 /// Runs one change inside its transaction: the answer, what will have been committed, and how the transaction ends.
 pub(super) fn run<R>(
@@ -124,6 +138,8 @@ fn parties(handover: &Handover) -> impl Iterator<Item = AgencyId> {
 }
 
 fn write(db: &dyn Db, wanted: &Wanted, loaded: Loaded, mut changes: Changes) -> Result<Committed, StoreError> {
+    // Asked before anything is written (`foreseen`).
+    let (last, oldest) = (log::last(db)?, replies::oldest(db)?);
     let mut head = loaded.head;
     head.revision = head.revision.next();
     head.at = log::not_before(&head, changes.at);
@@ -139,7 +155,7 @@ fn write(db: &dyn Db, wanted: &Wanted, loaded: Loaded, mut changes: Changes) -> 
         policies::keep(db, bundle, head.at)?;
         head.policy = Some(bundle.sha256.clone());
     }
-    write_sites(db, loaded.sites, &mut changes.sites, head.revision)?;
+    let unoffered = write_sites(db, loaded.sites, &mut changes.sites, head.revision)?;
     let handovers = one_each(changes.handovers, &changes.sites)?;
     // What ends goes first, so that a site's next offer finds the place free.
     for handover in handovers.values().filter(|h| !h.status.is_live()) {
@@ -149,7 +165,7 @@ fn write(db: &dyn Db, wanted: &Wanted, loaded: Loaded, mut changes: Changes) -> 
         handovers::save(db, handover)?;
     }
     let mut sites = changes.sites;
-    check_offers(db, &sites)?;
+    check_offers(db, &sites, &unoffered, &handovers)?;
     sites.extend(others_touched(db, &sites, &handovers, head.revision)?);
 
     let touched: BTreeSet<String> = sites
@@ -160,13 +176,14 @@ fn write(db: &dyn Db, wanted: &Wanted, loaded: Loaded, mut changes: Changes) -> 
         .chain(changes.accounts.iter().map(|(account, _)| format!("account:{account}")))
         .chain(changes.policies.iter().map(|_| POLICY_KEY.to_owned()))
         .collect();
-    let placed = log::append(db, &mut head, changes.events, &touched)?;
+    let placed = log::append(db, last, &mut head, changes.events, &touched)?;
     log::publish(db, &head, placed, &touched)?;
     if let (Some(key), Some(reply)) = (&wanted.key, &changes.reply) {
         replies::keep(db, key, reply, head.revision, head.at)?;
     }
-    replies::prune(db, head.at)?;
+    replies::prune(db, oldest, head.at)?;
     sagas::commit(db, &changes.sagas, head.revision)?;
+    db.announce(head.revision)?;
     log::advance(db, &head)?;
     let epoch = Epoch { id: head.epoch.into(), timeline: db.timeline()?.into() };
     let (revision, chain, at) = (head.revision, head.chain, head.at);
@@ -195,14 +212,15 @@ fn write_agencies(
     Ok(written)
 }
 
+/// Writes the sites; those that had no open offer until now.
 fn write_sites(
     db: &dyn Db,
     stored: Vec<Option<Site>>,
     sites: &mut [Site],
     revision: Revision,
-) -> Result<(), StoreError> {
+) -> Result<BTreeSet<SiteId>, StoreError> {
     let mut stored: HashMap<SiteId, Site> = stored.into_iter().flatten().map(|site| (site.id.clone(), site)).collect();
-    let mut seen = BTreeSet::new();
+    let (mut seen, mut unoffered) = (BTreeSet::new(), BTreeSet::new());
     for site in sites {
         if !seen.insert(site.id.clone()) {
             return Err(contradiction(format_args!("site `{}` is in it twice", site.id)));
@@ -211,9 +229,12 @@ fn write_sites(
             Some(old) => Some(old),
             None => sites::load(db, &site.id)?,
         };
+        if old.as_ref().is_none_or(|old| old.open_handover.is_none()) {
+            unoffered.insert(site.id.clone());
+        }
         sites::save(db, old.as_ref(), site, revision)?;
     }
-    Ok(())
+    Ok(unoffered)
 }
 
 /// The handovers to write: those of the change, and the sites' open ones, which must be the same where both are given.
@@ -233,9 +254,21 @@ fn one_each(handovers: Vec<Handover>, sites: &[Site]) -> Result<BTreeMap<Handove
     Ok(each)
 }
 
-/// Each site's open offer must now be the stored one.
-fn check_offers(db: &dyn Db, sites: &[Site]) -> Result<(), StoreError> {
+/// Each site's open offer must now be the stored one. Where there was none and no handover of the site was written there is
+/// none, without asking.
+fn check_offers(
+    db: &dyn Db,
+    sites: &[Site],
+    unoffered: &BTreeSet<SiteId>,
+    written: &BTreeMap<HandoverId, Handover>,
+) -> Result<(), StoreError> {
     for site in sites {
+        if site.open_handover.is_none()
+            && unoffered.contains(&site.id)
+            && written.values().all(|handover| handover.site != site.id)
+        {
+            continue;
+        }
         let stored = handovers::live_of(db, &site.id)?;
         if stored != site.open_handover {
             let name = |handover: Option<&Handover>| handover.map_or("none".to_owned(), |h| format!("`{}`", h.id));

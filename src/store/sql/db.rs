@@ -22,6 +22,9 @@ pub enum Param<'a> {
     Text(Cow<'a, str>),
 }
 
+/// A statement with its parameters.
+pub type Asked<'a> = (Cow<'a, str>, Vec<Param<'a>>);
+
 /// A column's value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Value {
@@ -113,6 +116,10 @@ pub trait Db {
     fn later(&self, sql: &str, params: &[Param<'_>], refused: &str) -> Result<(), Fault> {
         self.execute(sql, params).map(drop).map_err(|fault| fault.because(refused))
     }
+    /// Tells whoever follows the database of this revision, once the transaction is committed. Nobody follows a file.
+    fn announce(&self, _revision: Revision) -> Result<(), StoreError> {
+        Ok(())
+    }
     /// The column by which a table without a key of its own has its rows in the order in which they were added.
     fn insertion_order(&self) -> &'static str;
     /// The server's timeline, which changes when a standby is promoted; a file has none.
@@ -197,7 +204,14 @@ pub trait Connection: Send {
     }
     /// Runs `work` once, in one transaction that holds off every other change from its first statement on, and ends it
     /// as `work` says; an error or a panic of `work` rolls it back.
-    fn write(&mut self, work: &mut dyn FnMut(&dyn Db) -> Result<Ending, StoreError>) -> Result<(), StoreError>;
+    ///
+    /// `foreseen` names queries that `work` asks before it writes anything, as it asks them; it is given
+    /// [`Db::insertion_order`]. A database that is far away is asked all of them on the way on which the transaction begins.
+    fn write(
+        &mut self,
+        foreseen: &dyn Fn(&'static str) -> Vec<Asked<'static>>,
+        work: &mut dyn FnMut(&dyn Db) -> Result<Ending, StoreError>,
+    ) -> Result<(), StoreError>;
     /// The connection as what it is, for tests that break something.
     #[cfg(test)]
     fn raw(&mut self) -> &mut dyn std::any::Any;

@@ -1,7 +1,7 @@
 //! Handovers as rows: open ones, which are read with their site, and ended ones, which are kept.
 
 use super::{
-    db::{Db, Param, Row, params},
+    db::{Asked, Db, Param, Row, params},
     fields::{Fields, contradiction, int, json},
 };
 use crate::{
@@ -37,9 +37,17 @@ pub(super) fn handover_of(row: &Row) -> Result<Handover, StoreError> {
     })
 }
 
+/// One handover.
+const ONE: &str = "SELECT * FROM handover WHERE id = ?1";
+
+/// What [`load`] asks.
+pub(super) fn load_asks(id: &HandoverId) -> Asked<'static> {
+    (ONE.into(), vec![id.to_string().into()])
+}
+
 /// One handover, open or ended.
 pub(super) fn load(db: &dyn Db, id: &HandoverId) -> Result<Option<Handover>, StoreError> {
-    db.one("SELECT * FROM handover WHERE id = ?1", params![id.as_str()], handover_of)
+    db.one(ONE, params![id.as_str()], handover_of)
 }
 
 /// The open offer on a site.

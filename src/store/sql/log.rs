@@ -22,9 +22,14 @@ use crate::{
 /// The kind of a change that no event tells about.
 const CHANGED: &str = "Changed";
 
+/// The head's row.
+pub(super) const HEAD: &str = "SELECT * FROM head";
+/// The last event's place; none is 0.
+pub(super) const LAST: &str = "SELECT coalesce(max(seq), 0) AS seq FROM audit";
+
 /// The head.
 pub(in crate::store) fn head(db: &dyn Db) -> Result<Head, StoreError> {
-    let head = db.one("SELECT * FROM head", params![], |row| {
+    let head = db.one(HEAD, params![], |row| {
         let f = Fields { table: "head", key: "1", row };
         Ok(Head {
             epoch: f.text("epoch")?.to_owned(),
@@ -50,17 +55,21 @@ pub(super) fn begin_history(db: &dyn Db, epoch: &str) -> Result<(), StoreError> 
     Ok(())
 }
 
-/// Writes the events behind the head's chain, which moves on to the last one's hash; returns each one's key and place.
+/// The last event's place.
+pub(super) fn last(db: &dyn Db) -> Result<u64, StoreError> {
+    let last = db.one(LAST, params![], |row| Fields { table: "audit", key: "the last event", row }.count("seq"))?;
+    Ok(last.unwrap_or_default())
+}
+
+/// Writes the events behind the last one, whose place is `seq` and whose hash is the head's chain, which moves on; returns
+/// each one's key and place.
 pub(super) fn append(
     db: &dyn Db,
+    mut seq: u64,
     head: &mut Head,
     events: Vec<NewEvent>,
     touched: &BTreeSet<String>,
 ) -> Result<Vec<(Option<String>, u64)>, StoreError> {
-    let last = db.one("SELECT coalesce(max(seq), 0) AS seq FROM audit", params![], |row| {
-        Fields { table: "audit", key: "the last event", row }.count("seq")
-    })?;
-    let mut seq = last.unwrap_or_default();
     let insert = "INSERT INTO audit (seq, revision, at, site, kind, actor, via, data, hash, evidence)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
     let mut placed = Vec::with_capacity(events.len());

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
-    db::{Db, Row, params},
+    db::{Asked, Db, Row, params},
     fields::{Fields, int, wire},
 };
 use crate::{
@@ -37,12 +37,20 @@ pub(super) fn load_all(db: &dyn Db) -> Result<Directory, StoreError> {
     Ok(directory)
 }
 
+/// An agency and all its members.
+const WHOLE: [&str; 2] = ["SELECT * FROM agency WHERE id = ?1", "SELECT * FROM agency_member WHERE agency = ?1"];
+
+/// What [`load_agency`] asks.
+pub(super) fn load_agency_asks(id: &AgencyId) -> impl Iterator<Item = Asked<'static>> {
+    WHOLE.iter().map(|sql| ((*sql).into(), vec![id.to_string().into()]))
+}
+
 /// One agency with all its members.
 pub(super) fn load_agency(db: &dyn Db, id: &AgencyId) -> Result<Option<Agency>, StoreError> {
-    let Some(mut agency) = db.one("SELECT * FROM agency WHERE id = ?1", params![id.as_str()], agency_of)? else {
-        return Ok(None);
-    };
-    for row in db.query("SELECT * FROM agency_member WHERE agency = ?1", params![id.as_str()])? {
+    let mut answers = db.query_all(&WHOLE, params![id.as_str()])?.into_iter();
+    let mut next = || answers.next().unwrap_or_default();
+    let Some(mut agency) = next().first().map(agency_of).transpose()? else { return Ok(None) };
+    for row in next() {
         let f = Fields { table: "agency_member", key: id.as_str(), row: &row };
         agency.members.insert(f.parse("user")?, f.name("role")?);
     }
@@ -126,11 +134,18 @@ pub(super) fn save_staff(db: &dyn Db, id: &StaffId, role: Option<StaffRole>) -> 
     Ok(())
 }
 
+/// An account that is not simply open.
+const CLOSING: &str = "SELECT * FROM account WHERE account = ?1";
+
+/// What [`closing`] asks.
+pub(super) fn closing_asks(account: &Account) -> Asked<'static> {
+    (CLOSING.into(), vec![account.to_string().into()])
+}
+
 /// What becomes of an account; none while it is open.
 pub(super) fn closing(db: &dyn Db, account: &Account) -> Result<Option<AccountStatus>, StoreError> {
     let key = account.to_string();
-    let sql = "SELECT * FROM account WHERE account = ?1";
-    db.one(sql, params![&key], |row| Fields { table: "account", key: &key, row }.name("status"))
+    db.one(CLOSING, params![&key], |row| Fields { table: "account", key: &key, row }.name("status"))
 }
 
 /// Notes what becomes of an account; `None` opens it again.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::{
-    db::{Db, params},
+    db::{Asked, Db, params},
     fields::{Fields, int, json},
 };
 use crate::{
@@ -21,9 +21,17 @@ const KEEP: Duration = Duration::from_hours(7 * 24);
 const PRUNE: i64 = 16;
 
 /// The reply stored under a key.
+const UNDER: &str = "SELECT * FROM transition WHERE caller = ?1 AND path = ?2 AND key = ?3";
+
+/// What [`load`] asks.
+pub(super) fn load_asks(key: &IdempotencyKey) -> Asked<'static> {
+    let key = [&key.caller, &key.path, &key.key].map(|part| part.clone().into());
+    (UNDER.into(), key.into())
+}
+
+/// The reply stored under a key.
 pub(super) fn load(db: &dyn Db, key: &IdempotencyKey) -> Result<Option<StoredReply>, StoreError> {
-    let sql = "SELECT * FROM transition WHERE caller = ?1 AND path = ?2 AND key = ?3";
-    db.one(sql, params![&key.caller, &key.path, &key.key], |row| {
+    db.one(UNDER, params![&key.caller, &key.path, &key.key], |row| {
         let f = Fields { table: "transition", key: &key.key, row };
         Ok(StoredReply {
             fingerprint: f.text("fingerprint")?.to_owned(),
@@ -47,14 +55,23 @@ pub(super) fn keep(
     Ok(db.later(sql, row, "the idempotency key already has a reply")?)
 }
 
-/// Removes some replies that are older than they need to be.
-pub(super) fn prune(db: &dyn Db, now: Timestamp) -> Result<(), StoreError> {
+/// Asks for the oldest reply's time. Rows are written in the order of their times, so the first one is the oldest: no index on
+/// time is kept up.
+pub(super) fn oldest_asks(order: &str) -> String {
+    format!("SELECT at FROM transition ORDER BY {order} LIMIT 1")
+}
+
+/// The oldest reply's time, in microseconds; none where there are no replies.
+pub(super) fn oldest(db: &dyn Db) -> Result<Option<i64>, StoreError> {
+    db.integer(&oldest_asks(db.insertion_order()), params![])
+}
+
+/// Removes some replies that are older than they need to be, the oldest of which is given.
+pub(super) fn prune(db: &dyn Db, oldest: Option<i64>, now: Timestamp) -> Result<(), StoreError> {
     let keep = i64::try_from(KEEP.as_micros()).unwrap_or(i64::MAX);
     let before = now.as_micros().saturating_sub(keep);
-    // Rows are written in the order of their times, so the first ones are the oldest: no index on time is kept up. And
-    // most commits find nothing to remove; SQLite plans the removal anew for each value of its bounds.
     let order = db.insertion_order();
-    let oldest = db.integer(&format!("SELECT at FROM transition ORDER BY {order} LIMIT 1"), params![])?;
+    // Most commits find nothing to remove, and SQLite plans the removal anew for each value of its bounds.
     if oldest.is_some_and(|at| at < before) {
         let sql = format!(
             "DELETE FROM transition

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use smol_str::SmolStr;
 
 use super::{
-    db::{Db, Param, Row, params},
+    db::{Asked, Db, Param, Row, params},
     fields::{Fields, int, json, wire},
     handovers,
 };
@@ -37,6 +37,11 @@ const WHOLE: [&str; 7] = [
     "SELECT * FROM confirmation WHERE site = ?1 ORDER BY n",
     "SELECT * FROM support_session WHERE site = ?1 ORDER BY n",
 ];
+
+/// What [`load`] asks.
+pub(super) fn load_asks(id: &SiteId) -> impl Iterator<Item = Asked<'static>> {
+    WHOLE.iter().map(|sql| ((*sql).into(), vec![id.to_string().into()]))
+}
 
 /// The stored site with everything on it.
 pub(super) fn load(db: &dyn Db, id: &SiteId) -> Result<Option<Site>, StoreError> {
@@ -174,7 +179,7 @@ pub(super) fn save(db: &dyn Db, old: Option<&Site>, new: &mut Site, revision: Re
         // Naming a column in an UPDATE rewrites its indexes, changed or not.
         Some(old) if same_row(old, new) => {
             let sql = "UPDATE site SET revision = ?2 WHERE id = ?1";
-            db.execute(sql, params![new.id.as_str(), int(revision.0)?])?;
+            db.later(sql, params![new.id.as_str(), int(revision.0)?], "")?;
         }
         Some(_) | None => save_row(db, new)?,
     }
@@ -182,19 +187,19 @@ pub(super) fn save(db: &dyn Db, old: Option<&Site>, new: &mut Site, revision: Re
     save_grants(db, old, new)?;
     save_blocked(db, old, new)?;
     if old.map_or(&[][..], |site| &site.confirmations) != new.confirmations.as_slice() {
-        db.execute("DELETE FROM confirmation WHERE site = ?1", params![new.id.as_str()])?;
+        db.later("DELETE FROM confirmation WHERE site = ?1", params![new.id.as_str()], "")?;
         let sql = "INSERT INTO confirmation (site, n, action, operation, expires_at) VALUES (?1, ?2, ?3, ?4, ?5)";
         for (n, c) in (0_i64..).zip(&new.confirmations) {
             let (action, operation) = (c.action.as_str(), c.operation.as_str());
-            db.execute(sql, params![new.id.as_str(), n, action, operation, c.expires_at])?;
+            db.later(sql, params![new.id.as_str(), n, action, operation, c.expires_at], "")?;
         }
     }
     if old.map_or(&[][..], |site| &site.sessions) != new.sessions.as_slice() {
-        db.execute("DELETE FROM support_session WHERE site = ?1", params![new.id.as_str()])?;
+        db.later("DELETE FROM support_session WHERE site = ?1", params![new.id.as_str()], "")?;
         let sql = "INSERT INTO support_session (site, n, agent, granted_by, until) VALUES (?1, ?2, ?3, ?4, ?5)";
         for (n, s) in (0_i64..).zip(&new.sessions) {
             let granted_by = s.granted_by.to_string();
-            db.execute(sql, params![new.id.as_str(), n, s.agent.as_str(), granted_by, s.until])?;
+            db.later(sql, params![new.id.as_str(), n, s.agent.as_str(), granted_by, s.until], "")?;
         }
     }
     Ok(())
@@ -318,11 +323,11 @@ fn save_grants(db: &dyn Db, old: Option<&Site>, new: &Site) -> Result<(), StoreE
             ("template", wire(grant.template)?.into()),
             ("expires_at", grant.expires_at.into()),
         ];
-        db.put("agency_grant", &["site", "user"], row, None)?;
+        db.put_later("agency_grant", &["site", "user"], row, "")?;
     }
     for user in stored.keys().filter(|user| !new.grants.contains_key(*user)) {
         let sql = r#"DELETE FROM agency_grant WHERE site = ?1 AND "user" = ?2"#;
-        db.execute(sql, params![site, user.as_str()])?;
+        db.later(sql, params![site, user.as_str()], "")?;
     }
     Ok(())
 }
@@ -332,10 +337,10 @@ fn save_blocked(db: &dyn Db, old: Option<&Site>, new: &Site) -> Result<(), Store
     let none = std::collections::BTreeSet::new();
     let stored = old.map_or(&none, |site| &site.blocked);
     for user in new.blocked.difference(stored) {
-        db.execute(r#"INSERT INTO blocked (site, "user") VALUES (?1, ?2)"#, params![site, user.as_str()])?;
+        db.later(r#"INSERT INTO blocked (site, "user") VALUES (?1, ?2)"#, params![site, user.as_str()], "")?;
     }
     for user in stored.difference(&new.blocked) {
-        db.execute(r#"DELETE FROM blocked WHERE site = ?1 AND "user" = ?2"#, params![site, user.as_str()])?;
+        db.later(r#"DELETE FROM blocked WHERE site = ?1 AND "user" = ?2"#, params![site, user.as_str()], "")?;
     }
     Ok(())
 }

@@ -73,7 +73,7 @@ impl Writer {
     ) -> Result<T, StoreError> {
         self.job(|desk| {
             let (mut write, mut answer) = (Some(write), None);
-            desk.connection.write(&mut |db| {
+            desk.connection.write(&|_| Vec::new(), &mut |db| {
                 answer = write.take().map(|write| write(db)).transpose()?;
                 Ok(Ending::Notes)
             })?;
@@ -125,7 +125,8 @@ impl Desk {
             ));
         }
         let (mut decide, mut done) = (Some(decide), None);
-        self.connection.write(&mut |db| {
+        let foreseen = |order: &'static str| change::foreseen(wanted, order);
+        self.connection.write(&foreseen, &mut |db| {
             let Some(decide) = decide.take() else { return Err(not_run()) };
             let (answer, committed, ending) = change::run(db, wanted, decide)?;
             done = Some((answer, committed));

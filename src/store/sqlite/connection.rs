@@ -48,7 +48,11 @@ impl db::Connection for SqliteConnection {
         Ok(())
     }
 
-    fn write(&mut self, work: &mut dyn FnMut(&dyn Db) -> Result<Ending, StoreError>) -> Result<(), StoreError> {
+    fn write(
+        &mut self,
+        _: &dyn Fn(&'static str) -> Vec<db::Asked<'static>>,
+        work: &mut dyn FnMut(&dyn Db) -> Result<Ending, StoreError>,
+    ) -> Result<(), StoreError> {
         if !self.connection.is_autocommit() {
             // An earlier rollback failed; without this every later change would.
             self.connection.execute_batch("ROLLBACK")?;

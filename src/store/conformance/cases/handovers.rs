@@ -27,6 +27,12 @@ pub(in crate::store::conformance) async fn a_site_has_one_live_handover<S: Store
     let revived =
         Changes { handovers: vec![ended(offer("h-1", "bakery", 0), HandoverStatus::Accepted)], ..Changes::default() };
     assert!(commit(&*store, Wanted::default(), revived).await.is_err());
+    // A site without an offer names none of another site's.
+    put(&*store, Changes { sites: vec![site("florist"), site("garage")], ..Changes::default() }).await;
+    let mut borrowed = site("florist");
+    borrowed.open_handover = Some(offer("h-3", "garage", 2));
+    let refused = commit(&*store, want(&["florist"]), Changes { sites: vec![borrowed], ..Changes::default() }).await;
+    assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
 }
 
 pub(in crate::store::conformance) async fn handovers_are_kept_oldest_first<S: Store>(Bench { store, .. }: Bench<S>) {

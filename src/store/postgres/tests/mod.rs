@@ -92,3 +92,39 @@ async fn lost_connections_are_made_again() {
         store.head().await.unwrap();
     }
 }
+
+/// What is foreseen is asked while the change begins, given out once, and nothing any more once something is written.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_foreseen_is_what_was_there_before_the_first_write() {
+    use crate::store::sql::db::{Connection, Db, Ending};
+    let server = Arc::new(Postgres::start());
+    let url = server.url("foreseen");
+    drop(open_blocking(url.clone(), None).await.unwrap());
+    let run = move || {
+        let count = "SELECT count(*) FROM n";
+        assert!(server.ask("CREATE TABLE foreseen.n (x BIGINT)").is_some());
+        let elsewhere = || assert!(server.ask("INSERT INTO foreseen.n VALUES (7)").is_some());
+        let place = Arc::new(Server::named(&url).unwrap());
+        let session = place.connect().unwrap();
+        let mut connection: Box<dyn Connection> = Reached(place).writer(session);
+        let mut seen = Vec::new();
+        let mut changes = |foreseen: usize, work: &dyn Fn(&dyn Db)| {
+            let asked = |_: &'static str| vec![(count.into(), Vec::new()); foreseen];
+            let mut look = |db: &dyn Db| {
+                work(db);
+                seen.push(db.integer(count, &[])?.unwrap());
+                seen.push(db.integer(count, &[])?.unwrap());
+                Ok(Ending::Leave)
+            };
+            connection.write(&asked, &mut look).unwrap();
+        };
+        changes(1, &|_| elsewhere());
+        changes(2, &|db| assert_eq!(db.execute("INSERT INTO n VALUES (?1)", &[1_i64.into()]).unwrap(), 1));
+        changes(2, &|db| db.later("INSERT INTO n VALUES (?1)", &[1_i64.into()], "").unwrap());
+        // What was left over is no other transaction's.
+        changes(3, &|_| elsewhere());
+        changes(0, &|_| ());
+        assert_eq!(seen, [0, 1, 2, 2, 2, 2, 1, 1, 2, 2]);
+    };
+    tokio::task::spawn_blocking(run).await.unwrap();
+}
