@@ -23,6 +23,9 @@ const BATCH: usize = 100;
 /// Never longer asleep: a deadline that a clock's jump brought nearer is noticed within it.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
+/// How long after a commit new deadlines are looked for: commits that follow each other are looked at once, and who waits for
+/// one is served first.
+const AFTER_COMMIT: Duration = Duration::from_millis(20);
 
 impl App {
     /// Commits what is due, and sleeps until the next deadline; never ends by itself.
@@ -37,7 +40,7 @@ impl App {
             };
             tokio::select! {
                 () = tokio::time::sleep(sleep) => {}
-                () = self.deadlines.notified() => {}
+                () = self.deadlines.notified() => tokio::time::sleep(AFTER_COMMIT).await,
             }
         }
     }
