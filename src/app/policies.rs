@@ -78,7 +78,7 @@ pub async fn activate(
 /// # Errors
 /// As [`super::App::effective`].
 pub async fn effective(store: Arc<SqlStore>, revision: Revision) -> Result<Effective, Failure> {
-    Waiting::new(store, Arc::new(Chains::default()), false).effective(revision, None).await
+    Waiting::new(store, Arc::new(Chains::default()), false, None).effective(revision, None).await
 }
 
 /// The policies in force, where the database names some.

@@ -32,7 +32,9 @@ pub struct PollAnswer {
     pub read_only: bool,
     /// Whether the statement was its own transaction: a snapshot from the beginning of a longer one may be old.
     pub fresh_transaction: bool,
-    /// Every change after the applied revision up to this one. Every revision has at least one.
+    /// Where `changes` begin: what the replica had applied, and for a first poll some revision not long ago.
+    pub since: Revision,
+    /// Every change after that revision up to this one. Every revision has at least one.
     pub changes: Vec<(Revision, Key)>,
     /// Whether `changes` is all of them: the log reaches back that far, and no limit cut it short.
     pub complete: bool,
@@ -138,9 +140,10 @@ pub(super) fn advance_within(
     if let Some(view) = same_history {
         answer.continues(view)?;
     }
-    Ok(match same_history.filter(|view| answer.follows(view)) {
-        Some(view) => Step::follow(view, sent, answer, limit),
-        None => Step::Resync { view: Arc::new(View::fresh(sent, answer)) },
+    Ok(match (view, same_history.filter(|view| answer.follows(view))) {
+        (_, Some(view)) => Step::follow(view, sent, answer, limit),
+        (None, None) => Step::Resync { view: Arc::new(View::first(sent, answer, limit)) },
+        (Some(_), None) => Step::Resync { view: Arc::new(View::fresh(sent, answer)) },
     })
 }
 
@@ -173,17 +176,24 @@ impl PollAnswer {
     }
     /// Whether what `view` remembers stays true: the same server, and no gap in the log.
     fn follows(&self, view: &View) -> bool {
-        let news = self.changes.iter().map(|(revision, _)| *revision).filter(|revision| view.is_news(*revision, self));
+        self.epoch == *view.epoch() && self.tells_all_after(view.revision())
+    }
+    /// Whether every change after a revision is told of.
+    pub(super) fn tells_all_after(&self, known: Revision) -> bool {
+        let news = self.changes_after(known).map(|(revision, _)| *revision);
         let distinct = news.collect::<BTreeSet<_>>().len();
-        let expected = self.revision.0.saturating_sub(view.revision().0);
-        self.complete && self.epoch == *view.epoch() && u64::try_from(distinct) == Ok(expected)
+        let expected = self.revision.0.saturating_sub(known.0);
+        self.complete && known <= self.revision && u64::try_from(distinct) == Ok(expected)
+    }
+    /// The changes that somebody who knows all up to a revision does not know.
+    pub(super) fn changes_after(&self, known: Revision) -> impl Iterator<Item = &(Revision, Key)> {
+        self.changes.iter().filter(move |(revision, _)| known < *revision && *revision <= self.revision)
     }
 }
 
 impl Step {
     fn follow(view: &View, sent: Boot, answer: PollAnswer, limit: usize) -> Self {
-        let news = answer.changes.iter().filter(|(revision, _)| view.is_news(*revision, &answer));
-        let drop: BTreeSet<Key> = news.map(|(_, key)| key.clone()).collect();
+        let drop: BTreeSet<Key> = answer.changes_after(view.revision()).map(|(_, key)| key.clone()).collect();
         let view = Arc::new(view.followed(sent, answer, limit));
         Self::Advance { drop: drop.into_iter().collect(), view }
     }

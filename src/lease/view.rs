@@ -44,7 +44,7 @@ pub enum Use {
 }
 
 impl View {
-    /// A view that knows `answer` and nothing from before.
+    /// A view that knows `answer` and nothing of what was before.
     pub(super) fn fresh(sent: Boot, answer: PollAnswer) -> Self {
         Self {
             epoch: answer.epoch,
@@ -56,12 +56,21 @@ impl View {
             recent: Arc::default(),
         }
     }
+    /// The view of a replica that has known nothing: what others have remembered since the revision from which on `answer`
+    /// tells all changes can be judged by these, remembering at most `limit` keys.
+    pub(super) fn first(sent: Boot, answer: PollAnswer, limit: usize) -> Self {
+        if !answer.tells_all_after(answer.since) {
+            return Self::fresh(sent, answer);
+        }
+        let (recent, floor) = bounded(with(HashMap::new(), &answer, answer.since), answer.since, limit);
+        Self { floor, recent: Arc::new(recent), ..Self::fresh(sent, answer) }
+    }
     /// This view with the changes of `answer`, remembering at most `limit` keys.
     pub(super) fn followed(&self, sent: Boot, answer: PollAnswer, limit: usize) -> Self {
         let (recent, floor) = if answer.changes.is_empty() {
             (Arc::clone(&self.recent), self.floor)
         } else {
-            let (recent, floor) = bounded(self.with(&answer), self.floor, limit);
+            let (recent, floor) = bounded(with(HashMap::clone(&self.recent), &answer, self.w), self.floor, limit);
             (Arc::new(recent), floor)
         };
         Self { floor, recent, ..Self::fresh(sent, answer) }
@@ -69,18 +78,6 @@ impl View {
     /// The same knowledge under the lease of `older`, which was asked for before.
     pub(super) fn under_lease_of(&self, older: &Self) -> Self {
         Self { t0: older.t0, ttl: older.ttl, ..self.clone() }
-    }
-    fn with(&self, answer: &PollAnswer) -> HashMap<Key, Revision> {
-        let mut recent = HashMap::clone(&self.recent);
-        for (revision, key) in answer.changes.iter().filter(|(revision, _)| self.is_news(*revision, answer)) {
-            let last = recent.entry(key.clone()).or_insert(*revision);
-            *last = (*last).max(*revision);
-        }
-        recent
-    }
-    /// Whether a change of this revision is one that `answer` adds to this view.
-    pub(super) fn is_news(&self, revision: Revision, answer: &PollAnswer) -> bool {
-        self.w < revision && revision <= answer.revision
     }
 
     /// The history.
@@ -152,6 +149,15 @@ impl View {
     pub(super) fn remembered(&self) -> usize {
         self.recent.len()
     }
+}
+
+/// What is remembered, and the changes after `known` that an answer tells.
+fn with(mut recent: HashMap<Key, Revision>, answer: &PollAnswer, known: Revision) -> HashMap<Key, Revision> {
+    for (revision, key) in answer.changes_after(known) {
+        let last = recent.entry(key.clone()).or_insert(*revision);
+        *last = (*last).max(*revision);
+    }
+    recent
 }
 
 /// Keeps the newest half of a map that has outgrown `limit`, and raises the floor over what it lets go.

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use crate::{
     http::Client,
-    replicas::{World, flip},
+    receiver::Redis,
+    replicas::{World, copies, flip, write},
     server::{Installation, Server, until},
     worlds,
 };
@@ -211,4 +212,33 @@ fn no_replica_loses_another_sites_entry_and_a_new_history_loses_all() {
         let missed = Page::of(server).memory("miss") - warm[replica].memory("miss");
         assert!(missed >= f64::from(OTHERS), "{missed}");
     }
+}
+
+#[test]
+#[expect(clippy::float_cmp, reason = "whole numbers")]
+fn a_replica_that_starts_uses_what_others_have_shared_and_nothing_older() {
+    let (redis, key) = (Redis::start(), "5eed".repeat(16));
+    let world = World::with(1, &[("MANDATE_REDIS_URL", &redis.url()), ("MANDATE_CACHE_MAC_KEY", &key)]);
+    world.installation.import(&many_sites());
+    let mut client = world.replicas[0].client();
+    ask_about_all(&mut client);
+    let bakery = || copies(&redis).into_iter().find(|(name, _)| name.ends_with(b"site:bakery"));
+    flip(&mut client, 0);
+    let given = until("it is shared", bakery);
+    flip(&mut client, 1);
+    until("the next is shared", || bakery().filter(|found| *found != given));
+    until("all others are", || (copies(&redis).len() > OTHERS as usize).then_some(()));
+    // What held before the last change, authentic, and from before the next replica starts like all the others.
+    write(&redis, &[given]);
+
+    let late = world.installation.start();
+    until("it asks Redis", || (Page::of(&late).get("mandate_redis_breaker_open") == 0.0).then_some(()));
+    let mut client = late.client();
+    ask_about_all(&mut client);
+    assert!(!ask(&mut client, "lea", "bakery"), "an old copy was believed");
+    let page = Page::of(&late);
+    let redis = |result| page.get(&format!("mandate_cache_requests_total{{layer=\"redis\",result=\"{result}\"}}"));
+    let found = ["hit", "stale_tag", "below_floor", "miss"].map(redis);
+    assert_eq!(found, [f64::from(OTHERS), 1.0, 0.0, 0.0]);
+    assert_eq!(page.store_lookups(), 1.0, "the one that has changed");
 }

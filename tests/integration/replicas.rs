@@ -216,7 +216,7 @@ fn an_agency_that_is_suspended_is_suspended_everywhere() {
 }
 
 /// Every copy that replicas share, by its name.
-fn copies(redis: &Redis) -> Vec<(Vec<u8>, Vec<u8>)> {
+pub fn copies(redis: &Redis) -> Vec<(Vec<u8>, Vec<u8>)> {
     let mut connection = redis.connection();
     let names: Vec<Vec<u8>> = redis::cmd("KEYS").arg("mandate*").query(&mut connection).unwrap();
     let read = |name: Vec<u8>| {
@@ -226,7 +226,7 @@ fn copies(redis: &Redis) -> Vec<(Vec<u8>, Vec<u8>)> {
     names.into_iter().filter_map(read).collect()
 }
 
-fn write(redis: &Redis, copies: &[(Vec<u8>, Vec<u8>)]) {
+pub fn write(redis: &Redis, copies: &[(Vec<u8>, Vec<u8>)]) {
     let mut connection = redis.connection();
     for (name, value) in copies {
         redis::cmd("SET").arg(name).arg(value).exec(&mut connection).unwrap();

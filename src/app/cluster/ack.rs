@@ -6,6 +6,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
+use tokio::sync::watch;
 
 use super::{Cluster, LONGEST_LEASE};
 use crate::{
@@ -20,6 +21,8 @@ use crate::{
 /// How long a writer waits before it reads the registry again: at first, and at most. Healthy replicas need a few
 /// milliseconds, and whoever is late by then is late by far more: each pause is half as long again as the one before.
 const ASK_AGAIN: (Duration, Duration) = (Duration::from_micros(200), Duration::from_millis(100));
+/// How long it waits at most for its own process to tell the registry, before it reads that for the first time.
+const OWN: Duration = Duration::from_millis(10);
 /// Pauses up to here are slept by a thread: the runtime's timer counts whole milliseconds, and up to two for less than one.
 const SHORT: Duration = Duration::from_millis(4);
 /// How often the standby is asked whether it has the commit, and the pause in between.
@@ -66,12 +69,19 @@ pub(in crate::app) struct Waiting {
     /// What the history was at the commits of this process.
     chains: Arc<Chains>,
     require_replicated: bool,
+    /// What this process has told the registry, where it is a replica itself.
+    told: Option<watch::Receiver<Revision>>,
 }
 
 impl Waiting {
     /// Nothing is known of the registry yet.
-    pub fn new(store: Arc<SqlStore>, chains: Arc<Chains>, require_replicated: bool) -> Self {
-        Self { store, watch: Mutex::default(), chains, require_replicated }
+    pub fn new(
+        store: Arc<SqlStore>,
+        chains: Arc<Chains>,
+        require_replicated: bool,
+        told: Option<watch::Receiver<Revision>>,
+    ) -> Self {
+        Self { store, watch: Mutex::default(), chains, require_replicated, told }
     }
 
     /// Waits until a committed revision is effective, at most for `patience`.
@@ -81,6 +91,11 @@ impl Waiting {
     pub async fn effective(&self, revision: Revision, patience: Option<Duration>) -> Result<Effective, Failure> {
         let committed = SystemBootClock.boottime();
         let mut pause = ASK_AGAIN.0;
+        // Before this replica's own word is there the others' hardly are, and whoever asks takes time from them.
+        if let Some(mut told) = self.told.clone() {
+            let own = told.wait_for(|told| *told >= revision);
+            let _ = tokio::time::timeout(OWN.min(patience.unwrap_or(OWN)), own).await;
+        }
         loop {
             fault::point(Point::WhileWaiting);
             let read = self.read(revision, committed).await?;

@@ -23,11 +23,11 @@ use crate::{
     cache::View,
     clock::{BootClock as _, Clock as _, DatabaseClock, SystemBootClock, SystemClock},
     fault::{self, Mutant, Point},
-    lease::{self, Boot, Epoch, Follower, Step},
+    lease::{self, Boot, Follower, Step},
     revision::Revision,
     store::{
         Store as _, StoreError,
-        postgres::{Polled, Replica},
+        postgres::{Hint, Polled, Replica},
         sql::SqlStore,
     },
 };
@@ -49,6 +49,10 @@ pub(super) struct Following {
     pub clock: Arc<DatabaseClock>,
     pub store: Arc<SqlStore>,
     pub moved: watch::Sender<u64>,
+    /// The revision that the registry was told of last.
+    pub told: watch::Sender<Revision>,
+    /// Woken by news and by whoever wants something.
+    pub hint: Arc<Hint>,
     pub stop: Arc<AtomicBool>,
     /// Raised by whoever needs a lease that is asked for from now on, before the hint.
     pub wanted: Arc<AtomicBool>,
@@ -117,7 +121,8 @@ impl Following {
     /// A look if that is enough, or else a poll, and what follows from it; how long until the next one.
     fn round(&mut self, hinted: bool) -> Result<Duration, StoreError> {
         let wanted = self.wanted.swap(false, Ordering::AcqRel);
-        if hinted && !wanted && self.look()? {
+        let heard = self.hint.take();
+        if hinted && !wanted && (self.knows(heard) || self.look()?) {
             return Ok(self.due.saturating_duration_since(Instant::now()));
         }
         // Each thing that is asked may take its time, and a clock that stands still is to be noticed in the meantime.
@@ -130,15 +135,18 @@ impl Following {
             self.follower.registered_again(at);
         }
         let known = self.follower.view().map(|view| (view.epoch().clone(), view.revision()));
-        let nothing = (Epoch { id: "".into(), timeline: "".into() }, Revision(0));
-        let (epoch, applied) = known.unwrap_or(nothing);
         let sent = SystemBootClock.boottime();
         let asked = Instant::now();
-        let Some(polled) = self.replica.poll(&epoch, applied).inspect_err(failed)? else {
+        let Some(polled) =
+            self.replica.poll(known.as_ref().map(|(epoch, applied)| (epoch, *applied))).inspect_err(failed)?
+        else {
             self.replica.register().inspect_err(failed)?;
             return Ok(Duration::ZERO);
         };
         self.meter.polled(asked.elapsed());
+        if let Some((_, applied)) = known {
+            self.told.send_replace(applied);
+        }
         fault::point(Point::Answered);
         let sent = if fault::mutant(Mutant::LeaseFromAnswer) { SystemBootClock.boottime() } else { sent };
         let (ttl, standbys) = (polled.answer.ttl, polled.standbys);
@@ -151,6 +159,13 @@ impl Following {
             Taken::Same => {}
         }
         Ok(self.due.saturating_duration_since(Instant::now()))
+    }
+
+    /// Whether what was heard of is published already, and the registry was told: a commit is heard of in more ways than one.
+    fn knows(&self, heard: Revision) -> bool {
+        let published = self.view.lease().map(|lease| lease.revision());
+        let known = published.is_some_and(|known| known >= heard && known == *self.told.borrow());
+        known && self.replica.is_connected() && Instant::now() < self.due
     }
 
     /// Looks for the commit that was heard of, and tells the registry of it. False where it takes a poll.
@@ -185,7 +200,9 @@ impl Following {
     fn tell(&mut self) -> Result<(), StoreError> {
         self.compare_clocks();
         let Some(view) = self.follower.view() else { return Ok(()) };
-        self.replica.tell(view.epoch(), view.revision()).inspect_err(|error| self.meter.poll_failed(error))
+        self.replica.tell(view.epoch(), view.revision()).inspect_err(|error| self.meter.poll_failed(error))?;
+        self.told.send_replace(view.revision());
+        Ok(())
     }
 
     /// The policies that an answer names, built and checked, where they are not those that are shown already. Where that
@@ -250,7 +267,7 @@ impl Following {
         };
         let policies = self.policies(policy.as_deref())?;
         if fault::mutant(Mutant::AckOnReceipt) {
-            drop(self.replica.poll(&answer.epoch, revision));
+            drop(self.replica.poll(Some((&answer.epoch, revision))));
         }
         fault::point(Point::BeforePublish);
         let before = self.view.lease();

@@ -24,11 +24,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use tokio::{
-    runtime::Handle,
-    sync::{Notify, watch},
-    task::AbortHandle,
-};
+use tokio::{runtime::Handle, sync::watch, task::AbortHandle};
 
 use self::{clocks::Clocks, follow::Following};
 use super::{App, Failure, Kind, Meter, Waker, chains::Chains};
@@ -40,7 +36,11 @@ use crate::{
     lease::{Boot, Follower, ReplicaId},
     revision::Revision,
     site::Site,
-    store::{At, Durability, Registry, Store as _, StoreError, postgres::Replica, sql::SqlStore},
+    store::{
+        At, Durability, Registry, Store as _, StoreError,
+        postgres::{Hint, Replica},
+        sql::SqlStore,
+    },
 };
 
 /// How many sites are read from the database at once.
@@ -52,7 +52,7 @@ const LONGEST_LEASE: Duration = Duration::from_mins(1);
 pub(super) struct Cluster {
     store: Arc<SqlStore>,
     /// Wakes the thread: a commit was heard of, or somebody needs a lease.
-    hint: Arc<Notify>,
+    hint: Arc<Hint>,
     /// Raised before the hint by whoever needs a lease, and no commit's news alone.
     wanted: Arc<AtomicBool>,
     /// Counts what was published.
@@ -113,7 +113,8 @@ impl Cluster {
         let stop = Arc::new(AtomicBool::new(false));
         let wanted = Arc::new(AtomicBool::new(false));
         let (quarantined, unusable) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-        let waiting = Waiting::new(Arc::clone(&store), Arc::clone(&chains), require_replicated);
+        let (told, heard_of) = watch::channel(Revision(0));
+        let waiting = Waiting::new(Arc::clone(&store), Arc::clone(&chains), require_replicated, Some(heard_of));
         let mut following = Following {
             replica,
             follower: Follower::registered(Boot::default()),
@@ -121,6 +122,8 @@ impl Cluster {
             clock,
             store: Arc::clone(&store),
             moved,
+            told,
+            hint: Arc::clone(&hint),
             stop: Arc::clone(&stop),
             wanted: Arc::clone(&wanted),
             due: Instant::now(),
@@ -181,7 +184,7 @@ impl Cluster {
     /// # Errors
     /// As [`Waiting::effective`].
     pub async fn effective(&self, revision: Revision, patience: Option<Duration>) -> Result<Effective, Failure> {
-        self.hint.notify_one();
+        self.hint.of(revision);
         self.waiting.effective(revision, patience).await
     }
 
@@ -195,7 +198,7 @@ impl Cluster {
     /// Leaves the registry, after the last answer.
     pub fn stop(&self) {
         self.stop.store(true, Ordering::Release);
-        self.hint.notify_one();
+        self.hint.wake();
         if let Some(sweeping) = self.sweeping.lock().take() {
             sweeping.abort();
         }
@@ -208,7 +211,7 @@ impl Cluster {
 impl Drop for Cluster {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Release);
-        self.hint.notify_one();
+        self.hint.wake();
     }
 }
 

@@ -8,8 +8,6 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::Notify;
-
 use super::{Cluster, regressed};
 use crate::{
     app::{Failure, meter::Source},
@@ -19,7 +17,7 @@ use crate::{
     ids::SiteId,
     lease::{Boot, Epoch},
     revision::Revision,
-    store::{At, Store as _, StoreError},
+    store::{At, Store as _, StoreError, postgres::Hint},
 };
 
 /// How long a check waits for a poll that would let it answer.
@@ -32,13 +30,13 @@ const HEARD_AGAIN: u64 = 20;
 #[derive(Clone)]
 pub(in crate::app) struct Heard {
     view: Arc<View>,
-    pub(super) hint: Arc<Notify>,
+    pub(super) hint: Arc<Hint>,
     last: Arc<AtomicU64>,
 }
 
 impl Heard {
     pub fn new(view: Arc<View>) -> Self {
-        Self { view, hint: Arc::new(Notify::new()), last: Arc::default() }
+        Self { view, hint: Arc::default(), last: Arc::default() }
     }
     /// Somebody says that there is this revision.
     pub fn of(&self, revision: Revision) {
@@ -46,7 +44,7 @@ impl Heard {
         let often = now.saturating_sub(self.last.load(Ordering::Acquire)) < HEARD_AGAIN;
         if !often && revision > self.view.head().0 {
             self.last.store(now, Ordering::Release);
-            self.hint.notify_one();
+            self.hint.of(revision);
         }
     }
 }
@@ -125,7 +123,7 @@ impl Cluster {
             // In quarantine no poll is believed any more.
             while !holds() && !quarantined() {
                 self.wanted.store(true, Ordering::Release);
-                self.hint.notify_one();
+                self.hint.wake();
                 if moved.changed().await.is_err() {
                     break;
                 }

@@ -47,6 +47,7 @@ fn answer(applied: u64, revision: u64, changes: &[(u64, &str)]) -> PollAnswer {
         ttl: LEASE,
         read_only: false,
         fresh_transaction: true,
+        since: Revision(applied),
         changes: changes.iter().map(|(revision, name)| (Revision(*revision), key(name))).collect(),
         complete: true,
     }
@@ -54,7 +55,7 @@ fn answer(applied: u64, revision: u64, changes: &[(u64, &str)]) -> PollAnswer {
 
 /// A view at `revision` that remembers nothing from before, polled at 1 s.
 fn view_at(revision: u64) -> Arc<View> {
-    resynced(advance(None, at(1_000), answer(0, revision, &[])))
+    resynced(advance(None, at(1_000), PollAnswer { since: Revision(revision), ..answer(0, revision, &[]) }))
 }
 fn resynced(step: Result<Step, Rejected>) -> Arc<View> {
     match step {

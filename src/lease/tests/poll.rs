@@ -1,9 +1,11 @@
 //! Which answers are believed, which are refused, and which stop everything.
 
 use super::*;
+use crate::lease::Use;
 
 #[test]
 fn a_first_answer_is_a_resync_and_a_second_a_step() {
+    // Nothing is told of what was before.
     let first = resynced(advance(None, at(1_000), answer(0, 7, &[])));
     assert_eq!((first.revision(), first.floor(), first.chain()), (Revision(7), Revision(7), &chain(7)));
     let (drop, second) = advanced(advance(Some(&first), at(1_500), answer(7, 8, &[(8, "site:a")])));
@@ -12,6 +14,25 @@ fn a_first_answer_is_a_resync_and_a_second_a_step() {
     let (drop, third) = advanced(advance(Some(&second), at(2_000), answer(8, 8, &[])));
     assert!(drop.is_empty());
     assert_eq!((third.revision(), third.t0()), (Revision(8), at(2_000)), "no news renews the lease");
+}
+
+#[test]
+fn a_first_answer_that_tells_what_was_before_judges_what_others_have_remembered() {
+    let told = |changes: &[(u64, &str)]| PollAnswer { since: Revision(5), ..answer(0, 7, changes) };
+    let view = resynced(advance(None, at(1_000), told(&[(6, "site:a"), (7, "site:b")])));
+    assert_eq!((view.revision(), view.floor()), (Revision(7), Revision(5)));
+    let judged = |name, revision| view.usable(&key(name), &tag(revision));
+    assert_eq!([5, 6, 7].map(|revision| judged("site:a", revision)), [Use::Stale, Use::Ok, Use::Ok]);
+    assert_eq!([5, 6, 7].map(|revision| judged("site:b", revision)), [Use::Stale, Use::Stale, Use::Ok]);
+    assert_eq!([4, 5, 8].map(|revision| judged("site:c", revision)), [Use::BelowFloor, Use::Ok, Use::Ahead]);
+    // With a gap, or cut short, it tells nothing of what was before.
+    let cut = PollAnswer { complete: false, ..told(&[(6, "site:a"), (7, "site:b")]) };
+    for answer in [told(&[(7, "site:b")]), told(&[(6, "site:a")]), cut] {
+        assert_eq!(resynced(advance(None, at(1_000), answer)).floor(), Revision(7));
+    }
+    // Another history's changes are not this one's: a replica that had a view of another one begins at what it reads.
+    let restored = PollAnswer { epoch: restored(), ..told(&[(6, "site:a"), (7, "site:b")]) };
+    assert_eq!(resynced(advance(Some(&view_at(7)), at(1_500), restored)).floor(), Revision(7));
 }
 
 #[test]

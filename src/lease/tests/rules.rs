@@ -20,12 +20,13 @@ fn told(log: &[Vec<usize>], applied: usize, upto: usize) -> PollAnswer {
     answer(applied as u64, upto as u64, &changes)
 }
 
-/// A replica that polls at these lengths of the log, in order.
-fn follow(log: &[Vec<usize>], polls: &[usize], limit: usize) -> Vec<Arc<View>> {
+/// A replica that polls at these lengths of the log, in order; for the first poll it is told what changed after `since`.
+fn follow(log: &[Vec<usize>], polls: &[usize], since: usize, limit: usize) -> Vec<Arc<View>> {
     let mut views: Vec<Arc<View>> = Vec::new();
     for (time, upto) in (1_000..).zip(polls) {
         let last = views.last().cloned();
-        let applied = last.as_ref().map_or(0, |view| usize::try_from(view.revision().0).unwrap());
+        let begins = || since.min(*upto);
+        let applied = last.as_ref().map_or_else(begins, |view| usize::try_from(view.revision().0).unwrap());
         let step = advance_within(last.as_deref(), at(time), told(log, applied, *upto), limit).unwrap();
         views.push(Arc::clone(step.view().unwrap()));
     }
@@ -51,8 +52,9 @@ proptest! {
     /// Usable means: what was read then is what a replay of the whole log finds at the watermark. And nothing that is
     /// known to be so is refused.
     #[test]
-    fn usable_is_what_a_replay_finds((log, polls) in histories()) {
-        for view in follow(&log, &polls, NO_LIMIT) {
+    fn usable_is_what_a_replay_finds((log, polls) in histories(), since in 0_usize..24) {
+        for view in follow(&log, &polls, since, NO_LIMIT) {
+            prop_assert_eq!(view.floor().0, since.min(polls[0]) as u64);
             let w = usize::try_from(view.revision().0).unwrap();
             for (index, name) in KEYS.iter().enumerate() {
                 for then in 0..=log.len() {
@@ -73,8 +75,8 @@ proptest! {
 
     /// A limit costs misses and nothing else.
     #[test]
-    fn a_raised_floor_only_adds_misses((log, polls) in histories(), limit in 0_usize..4) {
-        for (bounded, whole) in follow(&log, &polls, limit).iter().zip(follow(&log, &polls, NO_LIMIT)) {
+    fn a_raised_floor_only_adds_misses((log, polls) in histories(), since in 0_usize..24, limit in 0_usize..4) {
+        for (bounded, whole) in follow(&log, &polls, since, limit).iter().zip(follow(&log, &polls, since, NO_LIMIT)) {
             prop_assert!(bounded.remembered() <= limit);
             prop_assert!(bounded.floor() >= whole.floor() && bounded.floor() <= bounded.revision());
             for name in KEYS {

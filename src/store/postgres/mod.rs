@@ -12,6 +12,7 @@
 mod connection;
 mod error;
 pub mod grants;
+mod hint;
 mod replica;
 mod schema;
 mod server;
@@ -20,8 +21,11 @@ mod tests;
 
 use std::sync::Arc;
 
-pub use self::replica::{Polled, Replica};
 use self::server::{Reached, Server};
+pub use self::{
+    hint::Hint,
+    replica::{Polled, Replica},
+};
 use super::{
     Observer, StoreError,
     sql::{SqlStore, db::Place as _},

@@ -23,11 +23,12 @@
 use std::{sync::Arc, time::Duration};
 
 use futures_util::future::try_join3;
-use tokio::{runtime::Handle, sync::Notify};
+use tokio::runtime::Handle;
 use tokio_postgres::{Row, Statement, types::ToSql};
 
 use super::{
     error::failed,
+    hint::Hint,
     server::{Server, Session},
 };
 use crate::{
@@ -43,6 +44,10 @@ const POLL: Duration = Duration::from_millis(400);
 
 /// More changes than this are not followed one by one: everything is read again.
 const MOST_CHANGES: i64 = 20_000;
+
+/// How many revisions before its registration a replica that starts is told of, so that it can use what others have shared
+/// since. It remembers about twice as many keys as this ([`crate::lease::RECENT_LIMIT`]).
+const LOOK_BACK: i64 = 8_192;
 
 /// What one poll found, besides what the lease is made of.
 #[derive(Debug)]
@@ -72,18 +77,25 @@ pub struct Replica {
     server: Arc<Server>,
     id: ReplicaId,
     address: String,
-    hint: Arc<Notify>,
+    hint: Arc<Hint>,
     entry: Option<Entry>,
+    /// Where the head was when this process registered last.
+    found: i64,
     /// Whether this process would do what one process of the installation has to do, and whether it is the one.
     wants_turn: bool,
     has_turn: bool,
 }
 
+/// What this connection is told. The server would plan a look anew each time, because it cannot know that a revision that
+/// nobody has seen yet is near the end; planning takes several times as long as looking.
+const PLANS: &str = "SET plan_cache_mode = force_generic_plan";
+
 const REGISTER: &str = "
     INSERT INTO replica (id, epoch, timeline, applied, max_stale_ms, renewed_at, address, build)
     SELECT $1, '', '', 0, lease.ttl_ms, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, $2, $3
     FROM head, lease
-    ON CONFLICT (id) DO UPDATE SET renewed_at = excluded.renewed_at, max_stale_ms = excluded.max_stale_ms";
+    ON CONFLICT (id) DO UPDATE SET renewed_at = excluded.renewed_at, max_stale_ms = excluded.max_stale_ms
+    RETURNING (SELECT revision FROM head) AS revision";
 
 /// Whether what was written last is committed: a statement that writes nothing has no transaction id of its own.
 const COMMITTED: &str = "SELECT pg_current_xact_id_if_assigned() IS NULL AS committed";
@@ -117,8 +129,8 @@ const READ: &str = "
         coalesce((SELECT hash FROM audit WHERE revision <= $4 ORDER BY revision DESC, seq DESC LIMIT 1), repeat('0', 64))
             AS chain_at_applied,
         CASE WHEN $6 THEN pg_try_advisory_lock('head'::regclass::oid::bigint) ELSE false END AS turn,
-        ARRAY(SELECT revision FROM change WHERE revision > $4 ORDER BY revision, n LIMIT $5) AS revisions,
-        ARRAY(SELECT key FROM change WHERE revision > $4 ORDER BY revision, n LIMIT $5) AS keys
+        ARRAY(SELECT revision FROM change WHERE revision > $7 ORDER BY revision, n LIMIT $5) AS revisions,
+        ARRAY(SELECT key FROM change WHERE revision > $7 ORDER BY revision, n LIMIT $5) AS keys
     FROM own, head, lease";
 
 /// What a standby answers to, for the mistake that is planted there: it may be behind, and cannot be written to.
@@ -141,9 +153,9 @@ impl Replica {
     ///
     /// # Errors
     /// The URL cannot be read.
-    pub fn named(url: &str, id: ReplicaId, address: String, hint: Arc<Notify>) -> Result<Self, StoreError> {
+    pub fn named(url: &str, id: ReplicaId, address: String, hint: Arc<Hint>) -> Result<Self, StoreError> {
         let server = Arc::new(Server::named(url)?);
-        Ok(Self { server, id, address, hint, entry: None, wants_turn: false, has_turn: false })
+        Ok(Self { server, id, address, hint, entry: None, found: 0, wants_turn: false, has_turn: false })
     }
 
     /// Whether this process would tell the world outside what happened. One of all that would has its turn.
@@ -170,7 +182,7 @@ impl Replica {
         self.disconnect();
         let session = self.server.connect_hinted(&self.hint)?;
         let (id, address) = (self.id.as_str().to_owned(), self.address.clone());
-        let (poll, look, tell) = session.block(POLL * 5, async {
+        let (found, (poll, look, tell)) = session.block(POLL * 5, async {
             let build = env!("CARGO_PKG_VERSION");
             let client = session.client();
             if fault::mutant(Mutant::StandbyPoll) {
@@ -180,10 +192,12 @@ impl Replica {
                 let planted = client.prepare(&planted()).await.map_err(|error| failed(&error))?;
                 let told = format!("{NOBODY} AND $4::bigint IS NOT NULL");
                 let told = client.prepare(&told).await.map_err(|error| failed(&error))?;
-                return Ok((planted.clone(), planted, told));
+                return Ok((0, (planted.clone(), planted, told)));
             }
+            client.batch_execute(PLANS).await.map_err(|error| failed(&error))?;
             client.batch_execute("LISTEN mandate").await.map_err(|error| failed(&error))?;
-            client.execute(REGISTER, &[&id, &address, &build]).await.map_err(|error| failed(&error))?;
+            let found = client.query_one(REGISTER, &[&id, &address, &build]).await.map_err(|error| failed(&error))?;
+            let found: i64 = found.try_get("revision").map_err(|error| failed(&error))?;
             // Nobody else would see the entry, and no writer would wait for its replica.
             let own = client.query_one(COMMITTED, &[]).await.map_err(|error| failed(&error))?;
             if !own.try_get::<_, bool>("committed").map_err(|error| failed(&error))? {
@@ -195,8 +209,9 @@ impl Replica {
             }
             let (poll, look) = (reading(RENEW), reading(SEE));
             let prepared = try_join3(client.prepare(&poll), client.prepare(&look), client.prepare(TELL)).await;
-            prepared.map_err(|error| failed(&error))
+            Ok((found, prepared.map_err(|error| failed(&error))?))
         })?;
+        self.found = found;
         self.entry = Some(Entry { session, poll, look, tell });
         Ok(())
     }
@@ -210,24 +225,29 @@ impl Replica {
     /// Waits for a hint, at most so long, and serves the connection meanwhile, where there is one: commits are heard of on it.
     /// Whether there was a hint.
     pub fn hinted_within(&self, wait: Duration, otherwise: &Handle) -> bool {
-        let hinted = self.hint.notified();
+        let hinted = self.hint.woken();
         match &self.entry {
             Some(entry) => matches!(entry.session.within(wait, hinted), Ok(Some(()))),
             None => otherwise.block_on(async { tokio::time::timeout(wait, hinted).await.is_ok() }),
         }
     }
 
-    /// Polls: says what is published, and reads what has changed since. None: the registry has forgotten this replica.
+    /// Polls: says what is published, and reads what has changed since; where nothing is, what has changed lately. None: the
+    /// registry has forgotten this replica.
     ///
     /// # Errors
     /// The database did not answer in time; the connection is given up, so that the answer is never read.
-    pub fn poll(&mut self, epoch: &Epoch, applied: Revision) -> Result<Option<Polled>, StoreError> {
+    pub fn poll(&mut self, published: Option<(&Epoch, Revision)>) -> Result<Option<Polled>, StoreError> {
+        let nothing = Epoch { id: "".into(), timeline: "".into() };
+        let (epoch, applied) = published.unwrap_or((&nothing, Revision(0)));
+        let lately = || (self.found - LOOK_BACK).max(0);
+        let since = published.map_or_else(lately, |(_, applied)| bigint(applied));
         let (asks, had) = (self.wants_turn && !self.has_turn, std::mem::take(&mut self.has_turn));
-        let Some(row) = self.ask(|entry| &entry.poll, epoch, applied, &[&MOST_CHANGES, &asks])? else {
+        let Some(row) = self.ask(|entry| &entry.poll, epoch, applied, &[&MOST_CHANGES, &asks, &since])? else {
             return Ok(None);
         };
         self.has_turn = had || row.try_get("turn").map_err(|error| failed(&error))?;
-        polled(&row).map(Some).map_err(|error| failed(&error))
+        polled(&row, since).map(Some).map_err(|error| failed(&error))
     }
 
     /// Looks what has changed, without a word about this replica. None: the registry has forgotten it.
@@ -235,8 +255,9 @@ impl Replica {
     /// # Errors
     /// As [`Replica::poll`].
     pub fn look(&mut self, epoch: &Epoch, applied: Revision) -> Result<Option<Polled>, StoreError> {
-        let row = self.ask(|entry| &entry.look, epoch, applied, &[&MOST_CHANGES, &false])?;
-        row.map(|row| polled(&row)).transpose().map_err(|error| failed(&error))
+        let since = bigint(applied);
+        let row = self.ask(|entry| &entry.look, epoch, applied, &[&MOST_CHANGES, &false, &since])?;
+        row.map(|row| polled(&row, since)).transpose().map_err(|error| failed(&error))
     }
 
     /// Tells the registry what is published, and no more.
@@ -258,7 +279,7 @@ impl Replica {
         let Some(entry) = self.entry.take() else {
             return Err(StoreError::Unavailable("there is no connection to poll on".into()));
         };
-        let applied = i64::try_from(applied.0).unwrap_or(i64::MAX);
+        let applied = bigint(applied);
         let row = entry.session.block(POLL, async {
             let (id, epoch_id, timeline) = (self.id.as_str(), epoch.id.as_str(), epoch.timeline.as_str());
             let own: [&(dyn ToSql + Sync); 4] = [&id, &epoch_id, &timeline, &applied];
@@ -288,7 +309,11 @@ impl Replica {
     }
 }
 
-fn polled(row: &Row) -> Result<Polled, tokio_postgres::Error> {
+fn bigint(revision: Revision) -> i64 {
+    i64::try_from(revision.0).unwrap_or(i64::MAX)
+}
+
+fn polled(row: &Row, since: i64) -> Result<Polled, tokio_postgres::Error> {
     let count = |value: i64| Revision(u64::try_from(value).unwrap_or(0));
     let (revisions, keys): (Vec<i64>, Vec<String>) = (row.try_get("revisions")?, row.try_get("keys")?);
     let complete = i64::try_from(revisions.len()).unwrap_or(i64::MAX) < MOST_CHANGES;
@@ -302,6 +327,7 @@ fn polled(row: &Row) -> Result<Polled, tokio_postgres::Error> {
             chain: Chain::new(row.try_get::<_, String>("chain")?),
             chain_at_applied: row.try_get::<_, Option<String>>("chain_at_applied")?.map(Chain::new),
             ttl: Duration::from_millis(ttl),
+            since: count(since),
             read_only: row.try_get("standby")?,
             fresh_transaction: row.try_get("own_transaction")?,
             changes: revisions.into_iter().map(count).zip(keys.into_iter().map(Key::new)).collect(),

@@ -10,7 +10,6 @@ use std::{future::Future, sync::Arc, time::Duration};
 use parking_lot::Mutex;
 use tokio::{
     runtime::{Builder, Runtime},
-    sync::Notify,
     task::AbortHandle,
 };
 use tokio_postgres::{AsyncMessage, Client, Config, config::SslMode, error::Severity};
@@ -20,6 +19,7 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use super::{
     connection::{Mode, PostgresConnection},
     error::unreachable_server,
+    hint::Hint,
 };
 use crate::store::{
     StoreError,
@@ -108,11 +108,11 @@ impl Server {
     }
 
     /// The same; `hint` is woken by each notification that the connection gets while somebody waits on it.
-    pub fn connect_hinted(&self, hint: &Arc<Notify>) -> Result<Session, StoreError> {
+    pub fn connect_hinted(&self, hint: &Arc<Hint>) -> Result<Session, StoreError> {
         self.connect_with(Some(Arc::clone(hint)))
     }
 
-    fn connect_with(&self, hint: Option<Arc<Notify>>) -> Result<Session, StoreError> {
+    fn connect_with(&self, hint: Option<Arc<Hint>>) -> Result<Session, StoreError> {
         let runtime = Builder::new_current_thread().enable_all().build();
         let io =
             Io(Some(runtime.map_err(|error| StoreError::Unavailable(format!("no connection can be made: {error}")))?));
@@ -120,7 +120,7 @@ impl Server {
         Ok(Session { client, warnings, served, io })
     }
 
-    async fn connecting(&self, hint: Option<Arc<Notify>>) -> Result<(Client, Warnings, AbortHandle), StoreError> {
+    async fn connecting(&self, hint: Option<Arc<Hint>>) -> Result<(Client, Warnings, AbortHandle), StoreError> {
         let (client, mut connection) =
             self.config.connect(self.tls.clone()).await.map_err(|error| unreachable_server(&error))?;
         let warnings = Warnings::default();
@@ -132,7 +132,7 @@ impl Server {
                     Ok(AsyncMessage::Notice(notice)) if notice.parsed_severity() == Some(Severity::Warning) => {
                         heard.lock().push(notice.message().to_owned());
                     }
-                    Ok(AsyncMessage::Notification(_)) => hint.iter().for_each(|hint| hint.notify_one()),
+                    Ok(AsyncMessage::Notification(news)) => hint.iter().for_each(|hint| hint.notified(news.payload())),
                     Ok(_) => {}
                     Err(error) => {
                         tracing::debug!(%error, "a connection to the database has ended");
