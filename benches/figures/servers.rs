@@ -50,6 +50,7 @@ pub struct Mandate {
     pub helper: Helper,
     /// From its start until it was ready.
     pub took: Duration,
+    admin: String,
 }
 
 impl Mandate {
@@ -76,10 +77,17 @@ impl Mandate {
             assert!(started.elapsed() < PATIENCE, "the program did not become ready");
             std::thread::sleep(LOOK);
         }
-        Self { helper, took: started.elapsed() }
+        Self { helper, took: started.elapsed(), admin }
     }
     pub fn process(&self) -> u32 {
         self.helper.process()
+    }
+    /// How many sites it has read from the database, by its own count.
+    pub fn read_from_store(&self) -> f64 {
+        let page =
+            ureq::get(format!("http://{}/metrics", self.admin)).call().unwrap().body_mut().read_to_string().unwrap();
+        let lines = page.lines().filter(|line| line.starts_with("mandate_cache_requests_total{layer=\"store\""));
+        lines.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
     }
     /// Asks about each of the first sites once, so that it holds them.
     pub fn ask_about(&self, sites: usize) {
@@ -141,12 +149,6 @@ impl Redis {
     /// One command.
     pub fn ask<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
         self.try_ask(words).unwrap()
-    }
-    /// How many lookups have found something.
-    pub fn found(&self) -> usize {
-        let stats: String = self.ask(&["INFO", "stats"]);
-        let hits = stats.lines().find_map(|line| line.strip_prefix("keyspace_hits:")).unwrap();
-        hits.trim().parse().unwrap()
     }
     /// Waits until this many listen to hints: they look copies up from then on.
     pub fn wait_for(&self, replicas: usize) {

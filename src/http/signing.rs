@@ -12,7 +12,14 @@ use ring::{
 };
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
-use tokio_rustls::rustls::pki_types::{PrivatePkcs8KeyDer, pem::PemObject as _};
+use tokio_rustls::rustls::pki_types::{
+    PrivatePkcs8KeyDer,
+    pem::{self, PemObject as _},
+};
+
+/// Keys are kept in other forms, too.
+const NO_PKCS8: &str = "it holds no `PRIVATE KEY`, which is PKCS #8 in PEM and not encrypted; `openssl pkcs8 -topk8 -nocrypt` \
+                        writes other keys so";
 
 /// Why a key cannot sign.
 #[derive(Debug, thiserror::Error)]
@@ -44,7 +51,10 @@ impl Signer {
     pub fn open(path: &Path) -> Result<Self, SigningError> {
         let wrong = |why: &dyn std::fmt::Display| SigningError { path: path.to_owned(), why: why.to_string() };
         let text = std::fs::read(path).map_err(|error| wrong(&error))?;
-        let der = PrivatePkcs8KeyDer::from_pem_slice(&text).map_err(|error| wrong(&error))?;
+        let der = PrivatePkcs8KeyDer::from_pem_slice(&text).map_err(|error| match error {
+            pem::Error::NoItemsFound => wrong(&NO_PKCS8),
+            error => wrong(&error),
+        })?;
         let der = der.secret_pkcs8_der();
         let ed = Ed25519KeyPair::from_pkcs8_maybe_unchecked(der).map(|key| Key::EdDsa(Box::new(key)));
         let key = ed.or_else(|_| {

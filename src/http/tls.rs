@@ -150,6 +150,11 @@ fn look(files: &TlsFiles) -> Look {
 
 fn read(files: &TlsFiles) -> Result<ServerConfig, TlsError> {
     let chain = certificates(&files.cert)?;
+    let own = chain.first().and_then(|own| Certificate::from_der(own).ok());
+    if own.is_some_and(|own| is_over(until(&own))) {
+        let cert = files.cert.display();
+        tracing::warn!(%cert, "this certificate has expired, and callers refuse it until another one is written there");
+    }
     let text = bytes(&files.key)?;
     let key = PrivateKeyDer::from_pem_slice(&text).map_err(|error| malformed(&files.key, "private key", &error))?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -219,15 +224,23 @@ impl Shown {
         let certificate = stream.get_ref().1.peer_certificates()?.first()?;
         let read = Certificate::from_der(certificate).ok()?;
         let name = named(&read).unwrap_or_else(|| SmolStr::from(digest::sha256(certificate)));
-        let until = read.tbs_certificate.validity.not_after.to_unix_duration().as_secs();
-        Some(Self { caller: Caller(name), until })
+        Some(Self { caller: Caller(name), until: until(&read) })
     }
 
     /// Whose it is, while it counts.
     pub(super) fn caller(&self) -> Option<&Caller> {
-        let now = u64::try_from(SystemClock.now().as_seconds()).ok()?;
-        (now <= self.until).then_some(&self.caller)
+        (!is_over(self.until)).then_some(&self.caller)
     }
+}
+
+/// Until when a certificate counts, in seconds since 1970.
+fn until(certificate: &Certificate) -> u64 {
+    certificate.tbs_certificate.validity.not_after.to_unix_duration().as_secs()
+}
+
+/// Whether that has passed; a clock from before 1970 does not know.
+fn is_over(until: u64) -> bool {
+    u64::try_from(SystemClock.now().as_seconds()).map_or(true, |now| now > until)
 }
 
 fn named(certificate: &Certificate) -> Option<SmolStr> {
