@@ -137,6 +137,34 @@ fn who_cannot_be_asked_is_never_fresh() {
 }
 
 #[test]
+fn whoever_might_answer_for_another_is_not_asked() {
+    let world = World::new(2);
+    let register = |id: &str, address: &str, renewed: &str| {
+        let sql = format!(
+            "INSERT INTO mandate.replica (id, epoch, timeline, applied, max_stale_ms, renewed_at, address, build)
+             VALUES ('{id}', '', '', 0, 1500, {renewed}, '{address}', '0')"
+        );
+        assert!(world.database.ask(&sql).is_some());
+    };
+    let now = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
+    register("everywhere", "0.0.0.0:8443", now);
+    register("beside", &world.replicas[1].address().to_string(), now);
+    // One that died long ago where another one has begun since.
+    register("before", &world.replicas[0].address().to_string(), "0");
+    let (done, lines, _) = canary(&world.installation, &world.replicas[0], &["--once"]);
+    assert_eq!(done.code, Some(0), "{done:?}");
+    let of = |id: &str| lines[0]["replicas"].as_array().unwrap().iter().find(|one| one["id"] == id).unwrap().clone();
+    for (id, why) in [("everywhere", "every address"), ("before", "another replica")] {
+        let told = of(id);
+        assert!(told["outcome"] == "unreachable" && told["detail"]["error"].as_str().unwrap().contains(why), "{told}");
+    }
+    let mut found = outcomes(&lines[0]);
+    found.sort_unstable();
+    assert_eq!(found.len(), 5, "{lines:?}");
+    assert!(found.contains(&"fresh"), "{lines:?}");
+}
+
+#[test]
 fn one_process_alone_is_asked_as_well() {
     let installation = Installation::with(&worlds::story());
     let server = installation.start();

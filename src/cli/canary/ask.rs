@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    net::SocketAddr,
     thread,
     time::{Duration, Instant},
 };
@@ -103,6 +104,23 @@ impl Replicas {
         Ok(())
     }
 
+    /// Who answers where a replica is registered, if that can be told. Whoever else does would be counted as fresh for it.
+    fn client_of(&self, row: &Value) -> Result<&Client, &'static str> {
+        let (id, address) = (row.get("id"), address(row));
+        let others = self.rows.iter().filter(|other| other.get("id") != id && self::address(other) == address);
+        if others.into_iter().any(follows) {
+            return Err(
+                "another replica is registered at the same address, and would answer: give each an address of its own",
+            );
+        }
+        if address.parse::<SocketAddr>().is_ok_and(|at| at.ip().is_unspecified()) {
+            return Err(
+                "it listens on every address of a machine, which does not say where that is: name one in `listen`",
+            );
+        }
+        self.clients.get(&address).ok_or("only TCP addresses can be asked")
+    }
+
     /// Whoever answers at a replica's address has to prove to be the server of `--server`: replicas serve one name, and a
     /// certificate with their own addresses in it is nothing that they need. A socket has no client: it is unreachable from
     /// here, and counted as that.
@@ -123,9 +141,9 @@ impl Replicas {
 
     fn ask_one(&self, row: &Value, question: &Value, since: Option<u64>, expected: bool) -> Heard {
         let asked = Instant::now();
-        let answer = match self.clients.get(&address(row)) {
-            Some(client) => client.post("/access/v1/evaluation", None, question).map_err(|stop| stop.message),
-            None => Err("only TCP addresses can be asked".to_owned()),
+        let answer = match self.client_of(row) {
+            Ok(client) => client.post("/access/v1/evaluation", None, question).map_err(|stop| stop.message),
+            Err(why) => Err(why.to_owned()),
         };
         let answered = Instant::now();
         let outcome = match &answer {
@@ -148,6 +166,12 @@ impl Replicas {
         let row = items.and_then(|items| items.iter().find(|row| row.get("id") == id));
         row.cloned().unwrap_or(Value::Null)
     }
+}
+
+/// Whether it has polled within its lease. A process that died is registered for a while where its successor is.
+fn follows(row: &Value) -> bool {
+    let millis = |name: &str| row.get(name).and_then(Value::as_u64);
+    millis("renewed_ms_ago").zip(millis("max_stale_ms")).is_some_and(|(ago, lease)| ago <= lease)
 }
 
 fn address(row: &Value) -> String {
