@@ -89,7 +89,10 @@ impl Following {
                     if !std::mem::replace(&mut self.troubled, true) {
                         tracing::warn!(%error, "this replica cannot follow the database; it answers until its lease ends");
                     }
-                    AFTER_FAILURE
+                    // Whoever asks for a lease meanwhile, or says that there is news, makes no difference: a server that is
+                    // starting up is not to be called on without a pause by everybody.
+                    std::thread::sleep(AFTER_FAILURE);
+                    Duration::ZERO
                 }
             };
             let turn = self.replica.has_turn();
