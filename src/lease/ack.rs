@@ -18,6 +18,8 @@ use crate::{revision::Revision, time::Timestamp};
 pub const DRIFT_PERCENT: u32 = 10;
 /// What is added to every wait for readings that are rounded or late (ε).
 pub const EPSILON: Duration = Duration::from_millis(100);
+/// The longest lease that the system of record allows, and so the longest that anybody's answers may lag behind.
+pub const LONGEST_LEASE: Duration = Duration::from_mins(1);
 /// After how many leases without renewal a row is ignored, at the earliest.
 const SILENT_LEASES: u32 = 3;
 /// What is added to that.

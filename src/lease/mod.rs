@@ -31,7 +31,7 @@ mod watch;
 #[cfg(test)]
 mod tests;
 
-pub use ack::{Ack, Acks, DRIFT_PERCENT, EPSILON, Margin, Registry, Row, Verdict};
+pub use ack::{Ack, Acks, DRIFT_PERCENT, EPSILON, LONGEST_LEASE, Margin, Registry, Row, Verdict};
 pub use boot::Boot;
 pub use follower::{Follower, MAX_SILENCE};
 pub use history::{Chain, Epoch, Key, ReplicaId, Tag};

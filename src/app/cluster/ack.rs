@@ -8,12 +8,12 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use super::{Cluster, LONGEST_LEASE};
+use super::Cluster;
 use crate::{
     app::{Failure, Kind, chains::Chains},
     clock::{BootClock as _, SystemBootClock},
     fault::{self, Mutant, Point},
-    lease::{self, Ack, Acks, Boot, Epoch, Margin, Verdict, Watch},
+    lease::{self, Ack, Acks, Boot, Epoch, LONGEST_LEASE, Margin, Verdict, Watch},
     revision::Revision,
     store::{At, Durability, Registry, StoreError, sql::SqlStore},
 };

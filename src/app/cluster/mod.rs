@@ -45,8 +45,6 @@ use crate::{
 
 /// How many sites are read from the database at once.
 const LOADS: usize = 8;
-/// The longest lease that the database allows.
-const LONGEST_LEASE: Duration = Duration::from_mins(1);
 
 /// What a replica shares with the thread that follows.
 pub(super) struct Cluster {

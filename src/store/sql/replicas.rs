@@ -7,7 +7,7 @@ use super::{
     fields::{Fields, corrupt, int},
 };
 use crate::{
-    lease::{Epoch, Registered, ReplicaId},
+    lease::{Epoch, LONGEST_LEASE, Registered, ReplicaId},
     revision::Revision,
     store::{At, GENESIS, Registry, StoreError},
     time::Timestamp,
@@ -41,7 +41,8 @@ pub(super) fn read(db: &dyn Db, revision: Revision) -> Result<At<Registry>, Stor
             replica: ReplicaId::new(f.text("id")?),
             epoch: Epoch { id: f.text("epoch")?.into(), timeline: f.text("timeline")?.into() },
             applied: f.revision("applied")?,
-            max_stale: Duration::from_millis(f.count("max_stale_ms")?),
+            // A process that only decides writes its own row: it can make writers wait, and not without end.
+            max_stale: Duration::from_millis(f.count("max_stale_ms")?).min(LONGEST_LEASE),
             renewed: f.time("renewed_at")?,
         });
     }
