@@ -88,17 +88,20 @@ pub(super) async fn check(client: &Client) -> Result<(), StoreError> {
 /// Whether the server is one that this version speaks to.
 async fn fit(client: &Client) -> Result<(), StoreError> {
     let number = number(client, "SELECT current_setting('server_version_num')::bigint").await?;
-    if number < OLDEST {
-        return Err(StoreError::Unavailable(format!(
-            "it is PostgreSQL {}, and this version needs 15 or newer; upgrade the server",
-            number / 10_000
-        )));
-    }
     let utf8 = number_of(client, "SELECT (current_setting('server_encoding') = 'UTF8')::int::bigint").await?;
-    if utf8 == Some(1) {
-        return Ok(());
+    match unfit(number, utf8 == Some(1)) {
+        Some(why) => Err(StoreError::Unavailable(why)),
+        None => Ok(()),
     }
-    Err(StoreError::Unavailable("its encoding is not UTF8; make the database with `createdb --encoding=UTF8`".into()))
+}
+
+/// Why a server of this version number, or with another encoding than UTF-8, is not one.
+fn unfit(number: i64, utf8: bool) -> Option<String> {
+    if number < OLDEST {
+        let major = number / 10_000;
+        return Some(format!("it is PostgreSQL {major}, and this version needs 15 or newer; upgrade the server"));
+    }
+    (!utf8).then(|| "its encoding is not UTF8; make the database with `createdb --encoding=UTF8`".to_owned())
 }
 
 /// Whether the server only follows another one.
@@ -156,5 +159,13 @@ mod tests {
         let names: Vec<String> = (1..=VERSION).map(|n| format!("V{n}__")).collect();
         assert_eq!(MIGRATIONS.len(), names.len());
         assert!(MIGRATIONS.iter().zip(&names).all(|((name, _), start)| name.starts_with(start)));
+    }
+
+    #[test]
+    fn a_server_that_does_not_fit_is_told_what_is_needed() {
+        let of = |number| unfit(number, true);
+        assert_eq!(of(140_013).unwrap(), "it is PostgreSQL 14, and this version needs 15 or newer; upgrade the server");
+        assert_eq!([150_000, 150_012, 180_001].map(of), [None, None, None]);
+        assert!(unfit(170_000, false).unwrap().contains("createdb --encoding=UTF8"));
     }
 }
