@@ -30,6 +30,7 @@ faults-short: tools ## try the promise under every fault, once each (five minute
 	@.ci/faults
 
 faults: tools ## try the promise under every fault for long, and write docs/faults.md (15 minutes)
+	rm -rf "$${CARGO_TARGET_DIR:-target}/faults-long"
 	TEST_FAULTS=long $(FAULTS) --release --features faults --test pairs -- --test-threads=1
 	TEST_FAULTS=long TEST_REPORT="$(CURDIR)/docs/faults.md" \
 		$(FAULTS) --release --features faults --test faults -- --test-threads=1

@@ -52,6 +52,8 @@ pub struct Load<'a> {
     answered: Vec<[AtomicUsize; SITES]>,
     /// What was answered `202`.
     pending: Mutex<Vec<(Change, String)>>,
+    /// The newest revision that any answer was at, with its token.
+    newest: Mutex<Option<(String, u64)>>,
 }
 
 impl<'a> Load<'a> {
@@ -69,12 +71,13 @@ impl<'a> Load<'a> {
             made: AtomicUsize::default(),
             answered: world.replicas.iter().map(|_| Default::default()).collect(),
             pending: Mutex::default(),
+            newest: Mutex::default(),
         }
     }
 
-    /// Lets callers call while `adversity` happens; then heals the world, and answers what `adversity` did and everything
-    /// that was seen.
-    pub fn while_<T>(self, adversity: impl FnOnce(&Self) -> T) -> (T, History) {
+    /// Lets callers call while `adversity` happens; then heals the world, and answers what `adversity` did, a panic included,
+    /// and everything that was seen.
+    pub fn while_<T>(self, adversity: impl FnOnce(&Self) -> T) -> (thread::Result<T>, History) {
         // A world may have been called before.
         let begun = self.world.durable();
         let (outcome, healed) = thread::scope(|scope| {
@@ -99,7 +102,6 @@ impl<'a> Load<'a> {
             self.stop.store(true, Ordering::Release);
             (outcome, healed)
         });
-        let outcome = outcome.unwrap_or_else(|why| std::panic::resume_unwind(why));
         let mut history = self.history.into_inner();
         history.healed = Some(healed);
         (outcome, history)
@@ -217,7 +219,6 @@ impl<'a> Load<'a> {
     fn ask_on(&self, replica: usize, asker: usize) {
         let mut chance = Seeded::new(self.seed ^ (replica * 31 + asker) as u64);
         let mut client: Option<(std::net::SocketAddr, Client)> = None;
-        let mut token: Option<(String, u64)> = None;
         let mut checks = Vec::new();
         while !self.over() {
             let address = self.world.replicas[replica].address();
@@ -228,12 +229,17 @@ impl<'a> Load<'a> {
                 n if n < SITES as u64 => Subject::Lea(usize::try_from(n).unwrap()),
                 _ => Subject::Bo,
             };
-            // One asker of each replica asks for what it knows at least, wherever it knows it from.
-            let floor = token.as_ref().filter(|_| asker == 1 && chance.chance(50));
+            // One asker of each replica asks for the newest that anybody was told, by whichever replica.
+            let newest = || self.newest.lock().clone();
+            let floor = (asker == 1 && chance.chance(50)).then(newest).flatten();
             let (_, caller) = client.as_mut().unwrap();
-            let check = ask(caller, replica, subject, floor);
+            let check = ask(caller, replica, subject, floor.as_ref());
             if let (Said::Answer { revision, .. }, Some(next)) = (&check.0.said, check.1) {
-                token = Some((next, *revision));
+                let mut newest = self.newest.lock();
+                if newest.as_ref().is_none_or(|(_, known)| known < revision) {
+                    *newest = Some((next, *revision));
+                }
+                drop(newest);
                 if let Subject::Lea(site) = subject {
                     self.answered[replica][site].fetch_add(1, Ordering::AcqRel);
                 }

@@ -39,6 +39,16 @@ pub struct History {
     slowest: Duration,
 }
 
+/// A run that something else has ended is judged, too.
+impl Drop for History {
+    fn drop(&mut self) {
+        let found = if std::thread::panicking() { self.violations() } else { Vec::new() };
+        if !found.is_empty() {
+            crate::report::mark(&found);
+        }
+    }
+}
+
 impl History {
     /// From this revision on this is the decision.
     pub fn decided_from(&mut self, revision: u64, decision: bool) {

@@ -7,7 +7,7 @@ mod redis;
 mod replicas;
 mod writers;
 
-use std::time::Duration;
+use std::{panic::resume_unwind, time::Duration};
 
 use crate::{
     cluster::{Plan, World},
@@ -54,6 +54,12 @@ impl Run {
     /// The same in a world that there is; what was seen.
     pub fn on(&self, world: &World, adversity: impl FnOnce(&World, &Load<'_>) -> Vec<String>) -> History {
         let (notes, history) = Load::new(world, self.seed).while_(|load| adversity(world, load));
+        let notes = notes.unwrap_or_else(|why| {
+            // What was seen until then is judged all the same: a broken promise is not forgiven because something else failed, too.
+            println!("scenario {}, seed {}: the adversity itself failed", self.number, self.seed);
+            report::mark(&history.judge(&world.durable()));
+            resume_unwind(why)
+        });
         self.judge(world, &history, notes);
         history
     }
@@ -74,7 +80,8 @@ impl Run {
         }
         let of = hurt.map(|replica| format!("replica {replica} "));
         let found = (0..TRIES).find_map(|_| {
-            let ((), history) = Load::new(world, *seed).while_(|load| adversity(world, load));
+            let (played, history) = Load::new(world, *seed).while_(|load| adversity(world, load));
+            played.unwrap_or_else(|why| resume_unwind(why));
             let found = history.judge(&world.durable());
             found.into_iter().find(|one| of.as_ref().is_none_or(|of| one.what.starts_with(of)))
         });
