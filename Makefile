@@ -29,7 +29,8 @@ endif
 faults-short: tools ## try the promise under every fault, once each (five minutes; a part of `make test`)
 	@.ci/faults
 
-faults: tools ## try the promise under every fault for long, and write docs/faults.md (15 minutes)
+faults: tools ## search the large worlds of the model, try every fault for long, and write docs/faults.md (20 minutes)
+	$(CARGO) test --locked --lib lease::tests::model::scopes::large -- --ignored
 	rm -rf "$${CARGO_TARGET_DIR:-target}/faults-long"
 	TEST_FAULTS=long $(FAULTS) --release --features faults --test pairs -- --test-threads=1
 	TEST_FAULTS=long TEST_REPORT="$(CURDIR)/docs/faults.md" \
