@@ -107,8 +107,8 @@ impl Replicas {
     /// Who answers where a replica is registered, if that can be told. Whoever else does would be counted as fresh for it.
     fn client_of(&self, row: &Value) -> Result<&Client, &'static str> {
         let (id, address) = (row.get("id"), address(row));
-        let others = self.rows.iter().filter(|other| other.get("id") != id && self::address(other) == address);
-        if others.into_iter().any(follows) {
+        let beside = |other: &Value| other.get("id") != id && self::address(other) == address;
+        if self.rows.iter().any(|other| beside(other) && follows(other)) {
             return Err(
                 "another replica is registered at the same address, and would answer: give each an address of its own",
             );

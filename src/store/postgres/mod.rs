@@ -1,7 +1,8 @@
 //! PostgreSQL, the system of record when one machine is outgrown: one database, any number of replicas.
 //!
 //! What is written and read is `store::sql`'s; here is how the server is reached (`server`), what it must be (`schema`), how it
-//! is spoken to (`connection`) and what its errors mean (`error`).
+//! is spoken to (`connection`), how a replica follows it (`replica`) and hears of commits (`hint`), what a process that only
+//! decides may do there (`grants`), and what its errors mean (`error`).
 //!
 //! Invariants: a change that was answered is as durable as the server's `synchronous_commit` makes it, and at least on its
 //! own disk; every change takes the head's row first, so that changes of all replicas follow each other and commit order
